@@ -1,0 +1,65 @@
+"""Settings of the lead-scoring model: the `model` section of configs/lead_scoring.yaml."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class CalibrationSettings(BaseModel):
+    """How margins become probabilities and intervals; see modules/lead_scoring/calibration.py."""
+
+    model_config = FROZEN
+    bins: int = Field(default=50, ge=2, le=1000, description="equal-mass bins of the calibration part, at most")
+    min_bin_rows: int = Field(default=100, ge=10, description="fewer bins when a bin would hold fewer rows")
+    level: float = Field(default=0.9, gt=0, lt=1, description="nominal coverage of the interval")
+
+
+class LeadScoringSettings(BaseModel):
+    """XGBoost's settings under the names its users know, and what happens around the fit."""
+
+    model_config = FROZEN
+    learning_rate: float = Field(default=0.01, gt=0, le=1)
+    max_depth: int = Field(default=6, ge=1, le=12)
+    num_rounds: int = Field(default=1000, ge=1, le=20_000)
+    early_stopping_rounds: int | None = Field(default=50, ge=1, description="null: train all rounds")
+    validation_split: float = Field(
+        default=0.2, ge=0, lt=1, description="share of the training rows that stops training early"
+    )
+    min_child_weight: float = Field(default=1.0, ge=0)
+    subsample: float = Field(default=1.0, gt=0, le=1)
+    colsample_bytree: float = Field(default=1.0, gt=0, le=1)
+    colsample_bylevel: float = Field(default=1.0, gt=0, le=1)
+    reg_lambda: float = Field(default=1.0, ge=0)
+    reg_alpha: float = Field(default=0.0, ge=0)
+    gamma: float = Field(default=0.0, ge=0)
+    max_bin: int = Field(default=256, ge=2, le=4096)
+    max_leaves: int = Field(default=0, ge=0)
+    grow_policy: Literal["depthwise", "lossguide"] = "depthwise"
+    eval_metric: Literal["logloss", "auc", "aucpr"] = Field(
+        default="logloss", description="what early stopping watches on the validation part"
+    )
+    scale_pos_weight: float | Literal["balanced"] = Field(
+        default=1.0, description="weight of converted leads; 'balanced' takes negatives / positives of the training part"
+    )
+    recency_half_life_days: float | None = Field(
+        default=None, gt=0, description="sample weight halves with this age; needs the dataset's time column"
+    )
+    refit: bool = Field(
+        default=False,
+        description="after early stopping, fit again on training and validation rows with the rounds found",
+    )
+    warm_start: bool = Field(default=False, description="continue from the last blessed booster")
+    categorical: Literal["index", "one_hot"] = Field(
+        default="index", description="categories as frequency-ordered index, or as one indicator each"
+    )
+    max_one_hot: int = Field(
+        default=64, ge=1, description="one_hot only: categories of a feature that get an indicator of their own"
+    )
+    text_words: int = Field(default=100, ge=0, description="words of each text feature kept as indicators")
+    seed: int = Field(default=0, ge=0)
+    nthread: int | None = Field(default=None, ge=1, description="threads of XGBoost; all cores by default")
+    calibration: CalibrationSettings = CalibrationSettings()

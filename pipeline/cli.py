@@ -1,0 +1,159 @@
+"""The `aiqleads` command. Nothing heavy is imported before a command needs it.
+
+Exit codes: 0 pushed or nothing to do, 1 unexpected, 2 not blessed, 3 stopped at the data gate, 4 bad configuration
+or data.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="aiqleads",
+    help="Lead scoring and next best action: TFX pipelines from raw tables to TensorFlow Serving.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(
+    help="Generate a synthetic marketplace, or check your own table.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(data_app, name="data")
+
+ConfigArgument = Annotated[Path, typer.Argument(help="Model file, e.g. configs/lead_scoring.yaml.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Name under configs/datasets/, or a path; the model file's otherwise.")
+]
+RootOption = Annotated[Path, typer.Option("--root", help="Holds metadata, artifacts, logs and served models.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value laid over the files, e.g. model.max_depth=4 or dataset.max_bad_rows=0.01."),
+]
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    dataset: DatasetOption = None,
+    root: RootOption = Path("build"),
+    set_: SetOption = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Run every component even if its result is cached.")] = False,
+    span: Annotated[int | None, typer.Option("--span", help="Span of files with {SPAN}; the latest otherwise.")] = None,
+) -> None:
+    """Run the pipeline: from raw leads to a blessed, pushed model."""
+    from modules.configuration import parse_override
+    from pipeline.config import load_run
+
+    overrides = dict(parse_override(text) for text in set_ or [])
+    settings = load_run(config, dataset=dataset, root=root, overrides=overrides, span=span)
+    from pipeline.run import execute
+
+    raise typer.Exit(execute(settings, fresh=fresh))
+
+
+@app.command()
+def schema(
+    config: ConfigArgument,
+    dataset: DatasetOption = None,
+    root: RootOption = Path("build"),
+    set_: SetOption = None,
+    save: Annotated[bool, typer.Option("--save", help="Write it to schema/<dataset>/schema.pbtxt.")] = False,
+) -> None:
+    """Show the schema that the data suggests, and what differs from the curated one."""
+    from modules.configuration import parse_override
+    from pipeline.config import load_run
+
+    overrides = dict(parse_override(text) for text in set_ or [])
+    settings = load_run(config, dataset=dataset, root=root, overrides=overrides)
+    from pipeline.schema import review
+
+    raise typer.Exit(review(settings, save=save))
+
+
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="ingest, pipeline or forest.")],
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rows of the benchmark's table.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
+) -> None:
+    """Measure: each figure is a ratio taken in one run, A and B in turn, medians."""
+    import importlib
+    import json
+
+    from modules.errors import ConfigError
+
+    known = ("ingest", "pipeline", "forest")
+    if name not in known:
+        raise ConfigError(f"bench: expected one of {', '.join(known)}; received {name!r}")
+    result = importlib.import_module(f"benchmarks.{name}").run(rows=rows, as_json=json_)
+    typer.echo(json.dumps(result) if json_ else json.dumps(result, indent=2))
+
+
+@data_app.command("generate")
+def data_generate(
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Leads, over all spans.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed and rows, same files.")] = 0,
+    start: Annotated[str | None, typer.Option("--start", help="First day, YYYY-MM-DD.")] = None,
+    spans: Annotated[int, typer.Option("--spans", min=1, help="Consecutive spans of time, a folder each.")] = 1,
+    drift: Annotated[str, typer.Option("--drift", help="E.g. mortgage_rate:+2.0,source=portal:0.4@2.")] = "",
+    faults: Annotated[str, typer.Option("--faults", help="E.g. ragged=5,new_category=state:0.05.")] = "",
+    format_: Annotated[str, typer.Option("--format", help="csv, csv.gz or parquet.")] = "csv",
+) -> None:
+    """Make a synthetic real-estate lead marketplace whose true conversion probabilities are known."""
+    from pipeline.generate import generate
+
+    raise typer.Exit(generate(rows, out, seed, start, spans, drift, faults, format_))
+
+
+@data_app.command("check")
+def data_check(
+    config: Annotated[str, typer.Argument(help="Dataset file, or its name under configs/datasets/.")],
+    rows: Annotated[int, typer.Option("--rows", min=100, help="Rows to sample.")] = 10_000,
+    set_: SetOption = None,
+) -> None:
+    """Read a sample of a table and say what does not fit its dataset file."""
+    from modules.configuration import parse_override
+    from pipeline.check import check
+
+    raise typer.Exit(check(config, rows, dict(parse_override(text) for text in set_ or [])))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: errors a user can act on are printed without a traceback."""
+    try:
+        result = app(arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the next run continues after the last finished component", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "show"):  # the command line itself
+            error.show()
+            return 4
+        if isinstance(error, typer.Abort):
+            return 130
+        from modules.errors import AiqleadsError
+
+        if not isinstance(error, AiqleadsError):
+            raise
+        print(f"aiqleads: {error}", file=sys.stderr)
+        for line in error.details:
+            print(f"  {line}", file=sys.stderr)
+        return error.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def entry() -> None:
+    """Console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()
