@@ -53,7 +53,7 @@ class _Launcher(launcher.Launcher):
 
     executed: bool | None = None
 
-    def _prepare_execution(self):  # type: ignore[no-untyped-def]
+    def _prepare_execution(self):
         result = super()._prepare_execution()
         self.executed = result.is_execution_needed
         return result
@@ -95,9 +95,8 @@ def run_pipeline(pipeline: tfx_pipeline.Pipeline, listener: Listener) -> dict[st
             listener.failed(node_id, time.perf_counter() - begin, error)
             raise
         outcome: Outcome = {True: "ran", False: "cached", None: "skipped"}[component_launcher.executed]  # type: ignore[assignment]
-        outputs = dict(info.output_dict) if info else {}
-        if outcome == "cached" and info and info.execution_id:
-            outputs = _published_outputs(connection, info.execution_id)
+        # Not info.output_dict: that one lacks what executors set on artifacts, and a cached result.
+        outputs = _published_outputs(connection, info.execution_id) if info and info.execution_id else {}
         results[node_id] = NodeResult(node_id, outcome, time.perf_counter() - begin, outputs)
         listener.finished(results[node_id])
     return results

@@ -1,0 +1,288 @@
+"""All demands on a candidate in order, as a report of passed and failed checks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modules.serving_check import c_session, checks
+from modules.serving_check.loaders import EagerModel, LoadedModel, Outputs, SessionModel
+from modules.serving_check.requests import Feeds, build_feeds, feature_names, without_features
+from modules.serving_check.settings import ServingCheckSettings
+from modules.serving_check.signatures import Signature, read_signatures
+
+DEFAULT = "serving_default"
+OTHER_REQUESTS = 30
+"""Timed requests of signatures beside the default one; their latency is reported, not judged."""
+ROUNDS = 3
+"""Rounds of timing before a candidate counts as too slow: a busy moment of the machine is not the model's fault."""
+SHOWN_SECONDS = 0.05
+"""Steps that take less are not listed in the report."""
+
+
+class ServingCheck:
+    """One candidate under test.
+
+    Attributes:
+      passed: names of the checks that passed.
+      failed: name of a check -> what is wrong.
+      latency_ms: signature -> {"p50", "p99", "max"} of single-row requests.
+      seconds: step -> wall time.
+    """
+
+    def __init__(self, model_dir: str | Path, records: Sequence[bytes], settings: ServingCheckSettings) -> None:
+        """
+        Args:
+          model_dir: SavedModel.
+          records: serialized tf.Examples, repeated as often as the batch sizes need.
+          settings: the demands.
+        """
+        self.model_dir = Path(model_dir)
+        self.settings = settings
+        self.passed: list[str] = []
+        self.failed: dict[str, str] = {}
+        self.latency_ms: dict[str, dict[str, float]] = {}
+        self.seconds: dict[str, float] = {}
+        self.signatures: dict[str, Signature] = {}
+        self.raw = list(records)
+        self.records = without_features(self.raw, settings.ignored_features)
+        self.names = feature_names(self.raw)
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.passed) and not self.failed
+
+    def run(self) -> ServingCheck:
+        """Runs every check; a model that cannot be loaded fails at once."""
+        if not self.records:
+            self.failed["requests"] = "there are no examples to build requests from"
+            return self
+        signatures = self._attempt("signatures", lambda: read_signatures(self.model_dir))
+        if signatures is None:
+            return self
+        self.signatures = signatures
+        if DEFAULT not in signatures:
+            self.failed["signatures"] = f"expected a signature {DEFAULT!r}, received {sorted(signatures)}"
+            return self
+        session = self._attempt("load in a session", lambda: SessionModel(self.model_dir))
+        eager = self._attempt("load as the Evaluator does", lambda: EagerModel(self.model_dir))
+        if session is not None:
+            answers = self._answers(session)
+            self._values(answers)
+            self._agreement(answers)
+            self._batching(answers)
+            self._absent(session)
+            self._ignored(session)
+            if eager is not None:
+                self._same_as("equal to what the Evaluator sees", eager, answers)
+            self._c_library(answers)
+            self._latency(session)
+        return self
+
+    def report(self) -> dict[str, Any]:
+        """Everything as JSON."""
+        return {
+            "ok": self.ok,
+            "passed": self.passed,
+            "failed": self.failed,
+            "latency_ms": self.latency_ms,
+            "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
+            "signatures": {n: [t.key for t in s.outputs] for n, s in self.signatures.items()},
+        }
+
+    def _attempt(self, name: str, action: Callable[[], Any]) -> Any:
+        """The action's result; None, and a failed check, when it raises. A candidate's faults must not end the run."""
+        start = time.perf_counter()
+        try:
+            result = action()
+        except Exception as error:
+            self.failed[name] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            return None
+        finally:
+            seconds = time.perf_counter() - start
+            if seconds >= SHOWN_SECONDS:
+                self.seconds[name] = seconds
+        self._judge(name, None)
+        return result
+
+    def _judge(self, name: str, fault: str | None) -> None:
+        if fault:
+            self.failed.setdefault(name, fault)
+        elif name not in self.passed:
+            self.passed.append(name)
+
+    def _rows(self, count: int, records: Sequence[bytes] | None = None) -> list[bytes]:
+        source = self.records if records is None else records
+        return [source[i % len(source)] for i in range(count)]
+
+    def _feeds(self, signature: Signature, count: int) -> Feeds:
+        return build_feeds(signature, self._rows(count), self.names)
+
+    def _ask(self, model: LoadedModel, signature: Signature, count: int) -> Outputs:
+        return model.run(signature, self._feeds(signature, count))
+
+    def _answers(self, model: LoadedModel) -> dict[tuple[str, int], Outputs]:
+        result: dict[tuple[str, int], Outputs] = {}
+        for name, signature in self.signatures.items():
+            for size in self.settings.batch_sizes:
+                check = f"{name} answers {size} rows"
+                outputs = self._attempt(check, partial(self._ask, model, signature, size))
+                if outputs is not None:
+                    fault = checks.batch_fault(outputs, size)
+                    if fault:
+                        self.passed.remove(check)
+                        self.failed[check] = fault
+                    else:
+                        result[name, size] = outputs
+        return result
+
+    def _values(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
+        for (name, size), outputs in answers.items():
+            if not size:
+                continue
+            self._judge(f"{name} is finite", checks.finite_fault(outputs))
+            self._judge(f"{name} is in range", checks.range_fault(outputs, self.settings.ranges))
+            for keys in self.settings.ascending:
+                if all(key in outputs for key in keys):
+                    fault = checks.ascending_fault(outputs, keys, self.settings.tolerance)
+                    self._judge(f"{name} has {' <= '.join(keys)}", fault)
+
+    def _agreement(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
+        tolerance = self.settings.tolerance
+        for size in self.settings.batch_sizes:
+            results = {name: outputs for (name, rows), outputs in answers.items() if rows == size}
+            for a, b in self.settings.same_outputs:
+                if a in results and b in results:
+                    self._judge(f"{a} equals {b}", checks.difference_fault(results[a], results[b], tolerance))
+            for a, b in self.settings.equal_outputs:
+                if size and a.partition(":")[0] in results and b.partition(":")[0] in results:
+                    try:
+                        left, right = checks.pick(results, a), checks.pick(results, b)
+                        assert left is not None and right is not None
+                        fault = checks.array_fault(left, right, tolerance)
+                    except ValueError as error:
+                        fault = str(error)
+                    self._judge(f"{a} equals {b}", fault)
+
+    def _batching(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
+        """A row's answer does not depend on the rows it travels with: the server merges requests."""
+        sizes = sorted(s for s in self.settings.batch_sizes if s)
+        for name in self.signatures:
+            for small, large in itertools.pairwise(sizes):
+                if (name, small) in answers and (name, large) in answers:
+                    cut = {key: value[:small] for key, value in answers[name, large].items()}
+                    fault = checks.difference_fault(cut, answers[name, small], self.settings.tolerance, True)
+                    self._judge(f"{name} does not depend on the batch", fault)
+
+    def _absent(self, session: SessionModel) -> None:
+        """A request may lack any feature, so also all of them."""
+        signature = self.signatures[DEFAULT]
+        outputs = self._attempt(
+            "answers an example without features",
+            lambda: session.run(signature, build_feeds(signature, [b"", *self._rows(1)], self.names)),
+        )
+        if outputs is not None:
+            fault = checks.finite_fault(outputs) or checks.range_fault(outputs, self.settings.ranges)
+            self._judge("an example without features has a finite answer in range", fault)
+
+    def _ignored(self, session: SessionModel) -> None:
+        """The label, the id and the time must not change an answer."""
+        if self.raw == self.records:
+            return
+        signature = self.signatures[DEFAULT]
+        size = max(self.settings.batch_sizes)
+        answers = []
+        for records in (self.raw, self.records):
+            feeds = build_feeds(signature, self._rows(size, records), self.names)
+            answers.append(self._attempt("answers the records as they are", partial(session.run, signature, feeds)))
+        if all(a is not None for a in answers):
+            fault = checks.difference_fault(answers[0], answers[1], self.settings.tolerance)
+            self._judge(f"does not read {', '.join(self.settings.ignored_features)}", fault)
+
+    def _same_as(self, check: str, other: LoadedModel, answers: Mapping[tuple[str, int], Outputs]) -> None:
+        start = time.perf_counter()
+        for (name, size), outputs in answers.items():
+            signature = self.signatures[name]
+            try:
+                fault = checks.difference_fault(
+                    other.run(signature, self._feeds(signature, size)), outputs, self.settings.tolerance
+                )
+            except Exception as error:
+                fault = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            self._judge(check, fault and f"{name}, {size} rows: {fault}")
+        self.seconds[check] = time.perf_counter() - start
+
+    def _c_library(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
+        """The same requests through TensorFlow's C library, in a process without the Python package."""
+        check = "equal in TensorFlow's C library"
+        start = time.perf_counter()
+        asked = [key for key in answers if key[1] in (0, 7)] or list(answers)
+        requests = []
+        for name, size in asked:
+            signature = self.signatures[name]
+            feeds = self._feeds(signature, size)
+            inputs = [
+                {"tensor": t.name, "type": t.dtype.as_datatype_enum, "value": c_session.encode(feeds[t.key])}
+                for t in signature.inputs
+            ]
+            outputs = [{"key": t.key, "tensor": t.name} for t in signature.outputs]
+            requests.append({"signature": name, "inputs": inputs, "outputs": outputs})
+        with tempfile.TemporaryDirectory() as folder:
+            question, answer = Path(folder) / "requests.json", Path(folder) / "answers.json"
+            question.write_text(json.dumps({"model": str(self.model_dir.absolute()), "requests": requests}))
+            process = subprocess.run(
+                [sys.executable, "-m", "modules.serving_check.c_session", str(question), str(answer)],
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )
+            if process.returncode or not answer.is_file():
+                tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+                self._judge(check, f"the process ended: {tail[0]}")
+                return
+            received = json.loads(answer.read_text())
+        if "error" in received:
+            self._judge(check, received["error"])
+            return
+        for key, values in zip(asked, received["answers"], strict=True):
+            decoded = {name: c_session.decode(value) for name, value in values.items()}
+            fault = checks.difference_fault(decoded, answers[key], self.settings.tolerance)
+            self._judge(check, fault and f"{key[0]}, {key[1]} rows: {fault}")
+        self.seconds[check] = time.perf_counter() - start
+
+    def _latency(self, session: SessionModel) -> None:
+        for name, signature in self.signatures.items():
+            count = self.settings.requests if name == DEFAULT else min(OTHER_REQUESTS, self.settings.requests)
+            distinct = [
+                build_feeds(signature, [record], self.names) for record in self.records[: min(count, len(self.records))]
+            ]
+            feeds: list[Mapping[str, np.ndarray]] = [distinct[i % len(distinct)] for i in range(count)]
+            best: dict[str, float] | None = None
+            for _ in range(ROUNDS if name == DEFAULT else 1):
+                times = self._attempt(f"{name} answers single rows", partial(session.time, signature, feeds))
+                if times is None:
+                    break
+                p50, p99 = (float(np.quantile(times, q, method="higher")) for q in (0.5, 0.99))
+                if best is None or p99 < best["p99"]:
+                    best = {"p50": p50, "p99": p99, "max": float(times.max())}
+                if p99 <= self.settings.p99_ms:
+                    break
+            if best is None:
+                continue
+            self.latency_ms[name] = {key: round(value, 3) for key, value in best.items()}
+            if name == DEFAULT:
+                slow = best["p99"] > self.settings.p99_ms
+                fault = f"p99 {best['p99']:.2f} ms, at most {self.settings.p99_ms:g} ms allowed" if slow else None
+                self._judge("latency is within the budget", fault)

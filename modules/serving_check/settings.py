@@ -1,0 +1,51 @@
+"""What the serving check demands. No TensorFlow in here: components and configuration read it, too."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServingCheckSettings(BaseModel):
+    """Demands on a candidate; outputs are meant by name and apply wherever a signature has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    requests: int = Field(default=200, ge=10, description="timed single-row requests to the default signature")
+    p99_ms: float = Field(default=50.0, gt=0, description="latency budget of a single-row request")
+    batch_sizes: tuple[int, ...] = Field(default=(0, 1, 7, 64), description="sizes of the requests that are compared")
+    tolerance: float = Field(
+        default=1e-5, gt=0, description="largest difference |a - b| / max(1, |b|) between loaders, signatures, batches"
+    )
+    ranges: dict[str, tuple[float, float]] = Field(
+        default={
+            "score": (0, 100),
+            "priorities": (0, 100),
+            "probability": (0, 1),
+            "probability_low": (0, 1),
+            "probability_high": (0, 1),
+            "confidence": (0, 1),
+            "probabilities": (0, 1),
+            "conversion": (0, 1),
+            "scores": (0, 1),
+        },
+        description="legal range of an output",
+    )
+    ascending: tuple[tuple[str, ...], ...] = Field(
+        default=(("probability_low", "probability", "probability_high"),),
+        description="outputs of one signature that never decrease in this order",
+    )
+    same_outputs: tuple[tuple[str, str], ...] = Field(
+        default=(("serving_default", "predict_columns"),),
+        description="signatures that give the same outputs for the same rows",
+    )
+    equal_outputs: tuple[tuple[str, str], ...] = Field(
+        default=(
+            ("regress:outputs", "serving_default:probability"),
+            ("classify:scores[1]", "serving_default:probability"),
+        ),
+        description="`signature:output` or `signature:output[column]` pairs of equal values; pairs whose signatures a "
+        "model lacks do not apply",
+    )
+    ignored_features: tuple[str, ...] = Field(
+        default=(),
+        description="features the model must not read (label, id, time); they are taken out of warm-up requests",
+    )

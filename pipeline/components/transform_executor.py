@@ -1,0 +1,54 @@
+"""Executor for TFX's Transform that learns vocabularies in one columnar pass.
+
+The stock executor reads records one by one in Python and traces the preprocessing function for every Beam stage. This
+one learns the vocabularies first (modules/vocabulary_pass.py), hands their files to `preprocessing_fn`, and leaves the
+rest to the stock executor, which finds nothing to analyse and writes the Transform graph without a Beam pipeline.
+Inputs, outputs and execution properties are the stock ones; a preprocessing function with further tft analyzers
+still gets its analysis pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tfx import types
+from tfx.components.transform import executor, executor_utils
+from tfx.types import artifact_utils, standard_component_specs
+
+from modules import preprocessing
+from modules.transform_config import TransformConfig
+from modules.vocabulary_pass import learn_vocabularies
+
+
+class Executor(executor.Executor):
+    """Transform with `preprocessing_fn='modules.preprocessing.preprocessing_fn'` and a fast analysis pass."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See the stock executor; the analysed splits must hold tf.Examples in TFRecord files."""
+        examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+        splits = executor_utils.ResolveSplitsConfig(
+            exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), examples
+        )
+        self._patterns = [f"{u}/*" for split in splits.analyze for u in artifact_utils.get_split_uris(examples, split)]
+        with tempfile.TemporaryDirectory(prefix="vocabularies-") as self._folder:
+            super().Do(input_dict, output_dict, exec_properties)
+
+    def _GetPreprocessingFn(self, inputs: Mapping[str, Any], unused_outputs: Mapping[str, Any]) -> Callable[..., Any]:
+        # Hook of the stock executor: called once, before anything is traced.
+        bound = super()._GetPreprocessingFn(inputs, unused_outputs)
+        if not isinstance(bound, functools.partial) or bound.func is not preprocessing.preprocessing_fn:
+            return bound
+        custom_config = bound.keywords["custom_config"]
+        features, specs = preprocessing.vocabulary_columns(TransformConfig.from_custom_config(custom_config))
+        files = learn_vocabularies(
+            self._patterns, features, specs, preprocessing.tokenize, self._folder, self._make_beam_pipeline
+        )
+        return functools.partial(bound.func, custom_config={**custom_config, preprocessing.VOCABULARY_FILES: files})

@@ -1,0 +1,192 @@
+"""Everything a user sets, typed and frozen: a model file under configs/, its dataset file and its runner file."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modules.configuration import configuration_hash, load
+from modules.dataset import Dataset
+from modules.errors import ConfigError
+from modules.evaluation.settings import EvaluationSettings
+from modules.lead_scoring.settings import LeadScoringSettings
+from modules.serving_check.settings import ServingCheckSettings
+
+FROZEN = ConfigDict(frozen=True, extra="forbid")
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class GateSettings(BaseModel):
+    """What closes the data gate."""
+
+    model_config = FROZEN
+    anomalies: Literal["stop", "warn"] = Field(default="stop", description="schema anomalies of ExampleValidator")
+    drift: Literal["stop", "warn", "off"] = Field(
+        default="stop", description="distance to the statistics of the last accepted run"
+    )
+
+
+class InfraSettings(BaseModel):
+    """The infrastructure check."""
+
+    model_config = FROZEN
+    kind: Literal["session", "docker", "off"] = Field(
+        default="session",
+        description="session: our check, no Docker; docker: TFX's InfraValidator with the TensorFlow Serving image",
+    )
+    session: ServingCheckSettings = ServingCheckSettings()
+    image_tag: str = Field(default="2.19.1", description="docker only: tag of the tensorflow/serving image")
+
+
+class TransformSettings(BaseModel):
+    """TFX Transform."""
+
+    model_config = FROZEN
+    materialize: bool = Field(
+        default=False,
+        description="write transformed examples; otherwise the Trainer applies the Transform graph to raw examples, "
+        "which is faster and gives the same matrix",
+    )
+
+
+class PipelineConfig(BaseModel):
+    """A model file under configs/."""
+
+    model_config = FROZEN
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="name of the pipeline and of the served model")
+    dataset: str = Field(description="name of a file under configs/datasets/, or a path")
+    runner: str = Field(default="local", description="name of a file under configs/runners/, or a path")
+    model: LeadScoringSettings = LeadScoringSettings()
+    transform: TransformSettings = TransformSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    gate: GateSettings = GateSettings()
+    infra: InfraSettings = InfraSettings()
+
+
+class RunnerConfig(BaseModel):
+    """A runner file under configs/runners/: Beam options by name."""
+
+    model_config = FROZEN
+    beam: dict[str, str | int | float | bool | list[str]] = Field(default_factory=dict)
+
+    def beam_args(self) -> list[str]:
+        """Options as Beam's command line spells them."""
+        args: list[str] = []
+        for key, value in self.beam.items():
+            for item in value if isinstance(value, list) else [value]:
+                if item is True:
+                    args.append(f"--{key}")
+                elif item is not False:
+                    args.append(f"--{key}={item}")
+        return args
+
+
+class Run(BaseModel):
+    """One effective configuration: what `create_pipeline` is a pure function of."""
+
+    model_config = FROZEN
+    config: PipelineConfig
+    dataset: Dataset
+    runner: RunnerConfig
+    root: Path
+    servable: str
+    span: int | None = None
+    schema_file: Path | None = None
+
+    @property
+    def hash(self) -> str:
+        """`configuration_hash` of a model version: everything but where the run happens."""
+        return configuration_hash(self.config, self.dataset)
+
+    @property
+    def pipeline_root(self) -> Path:
+        return self.root / "artifacts" / self.servable
+
+    @property
+    def metadata_path(self) -> Path:
+        return self.root / "metadata" / f"{self.servable}.sqlite"
+
+    @property
+    def serving_dir(self) -> Path:
+        """Where versions of this model are published: `<root>/serving/<servable>/<integer>/`."""
+        return self.root / "serving" / self.servable
+
+    @property
+    def log_dir(self) -> Path:
+        return self.root / "logs"
+
+
+def load_run(
+    config_file: Path | str,
+    *,
+    dataset: str | None = None,
+    root: Path | str = "build",
+    overrides: dict[str, Any] | None = None,
+    span: int | None = None,
+) -> Run:
+    """Reads the model file, its dataset and runner files, and lays `overrides` over them.
+
+    Overrides whose key starts with `dataset.` go to the dataset file, `runner.` to the runner file, the rest to the
+    model file; `dataset=NAME` picks another dataset file.
+
+    Raises:
+      ConfigError: see `modules.configuration.load`.
+    """
+    overrides = dict(overrides or {})
+    if dataset is not None:
+        overrides["dataset"] = dataset
+    for_dataset = {k.removeprefix("dataset."): v for k, v in overrides.items() if k.startswith("dataset.")}
+    for_runner = {k.removeprefix("runner."): v for k, v in overrides.items() if k.startswith("runner.")}
+    for_model = {k: v for k, v in overrides.items() if not k.startswith(("dataset.", "runner."))}
+    config = load(config_file, PipelineConfig, for_model)
+    declared = load(config_file, PipelineConfig, {k: v for k, v in for_model.items() if k != "dataset"})
+    data = load_dataset(config.dataset, for_dataset)
+    runner = load(find_config("runners", config.runner), RunnerConfig, for_runner)
+    same = Path(declared.dataset).stem == Path(config.dataset).stem
+    servable = config.name if same else f"{config.name}-{data.name.replace('_', '-')}"
+    return Run(
+        config=config,
+        dataset=data,
+        runner=runner,
+        root=Path(root).absolute(),
+        servable=servable,
+        span=span,
+        schema_file=next((p for p in schema_files(data.name) if p.is_file()), None),
+    )
+
+
+def schema_files(dataset: str) -> tuple[Path, ...]:
+    """Where the curated schema of a dataset may lie: below the current directory, or in the project."""
+    return tuple(base / "schema" / dataset / "schema.pbtxt" for base in (Path.cwd(), PROJECT))
+
+
+def load_dataset(name: str, overrides: dict[str, Any] | None = None) -> Dataset:
+    """A dataset by the name of its file under configs/datasets/, or by path."""
+    return load(find_config("datasets", name), Dataset, overrides)
+
+
+def find_config(folder: str, name: str) -> Path:
+    """A YAML file by path, or by name under ./configs/<folder>, or under the project's own configs/<folder>."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    for base in (Path("configs"), PROJECT / "configs"):
+        path = base / folder / f"{name}.yaml"
+        if path.is_file():
+            return path
+    known = sorted(p.stem for p in (PROJECT / "configs" / folder).glob("*.yaml"))
+    raise ConfigError(f"no file configs/{folder}/{name}.yaml", [f"there is: {k}" for k in known])
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 over the sources that run inside components: other code must not meet a cached result."""
+    digest = hashlib.sha256()
+    for folder in ("modules", "pipeline/components"):
+        for path in sorted((PROJECT / folder).rglob("*.py")):
+            digest.update(path.relative_to(PROJECT).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,251 @@
+"""The DAG: which component runs, in what order, on what. The only place that knows it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tfx import components
+from tfx import types as tfx_types
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import standard_artifacts
+
+from modules.dataset import Dataset
+from modules.evaluation.eval_config import build_eval_config
+from pipeline.components import transform_executor
+from pipeline.components.example_gen.component import ColumnarExampleGen
+from pipeline.components.gate.component import DataGate
+from pipeline.components.infra_check.component import InfraCheck
+from pipeline.components.pusher import atomic_pusher
+from pipeline.components.resolvers import (
+    LatestAcceptedStatistics,
+    LatestBlessedBefore,
+    blessing_channels,
+)
+from pipeline.config import Run, code_hash
+
+EVALUATED_SPLIT = "test"
+
+
+def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True) -> tfx_pipeline.Pipeline:
+    """Builds the lead-scoring pipeline.
+
+    Args:
+      run: the effective configuration.
+      dataset_version: fingerprint of the input files; another one, another ingest.
+      enable_cache: False runs every component even if ML Metadata holds its result.
+
+    Returns:
+      ColumnarExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> Trainer ->
+      latest blessed model -> Evaluator -> infrastructure check -> Pusher.
+    """
+    config, dataset = run.config, run.dataset
+    code = code_hash()
+    example_gen, statistics_gen = _ingest(run, dataset_version)
+    nodes: list[Any] = [example_gen, statistics_gen]
+
+    def add(node: Any) -> Any:
+        nodes.append(node)
+        return node
+
+    examples, statistics = example_gen.outputs["examples"], statistics_gen.outputs["statistics"]
+    if run.schema_file is not None:
+        schema = add(
+            components.ImportSchemaGen(schema_file=str(_frozen_copy(run))).with_id("CuratedSchemaSource")
+        ).outputs["schema"]
+    else:
+        schema = add(components.SchemaGen(statistics=statistics, infer_feature_shape=False)).outputs["schema"]
+    validator = add(components.ExampleValidator(statistics=statistics, schema=schema))
+    gate_inputs: dict[str, Any] = {}
+    if config.gate.drift != "off":
+        accepted = add(
+            Resolver(
+                strategy_class=LatestAcceptedStatistics,
+                statistics=statistics,
+                baseline_statistics=tfx_types.Channel(type=standard_artifacts.ExampleStatistics),
+                gate_report=tfx_types.Channel(type=standard_artifacts.ExampleAnomalies),
+            ).with_id("AcceptedStatisticsResolver")
+        )
+        gate_inputs["baseline_statistics"] = accepted.outputs["baseline_statistics"]
+    gate = add(
+        DataGate(
+            statistics=statistics,
+            schema=schema,
+            anomalies=validator.outputs["anomalies"],
+            dataset=dataset,
+            anomalies_mode=config.gate.anomalies,
+            drift_mode=config.gate.drift,
+            **gate_inputs,
+        )
+    )
+    settings = {"dataset": dataset.model_dump_json(), "model": config.model.model_dump_json(), "code": code}
+    transform = _Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="modules.preprocessing.preprocessing_fn",
+        custom_config=settings,
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=["train"],
+            transform=["train", "validation", "calibration"] if config.transform.materialize else [],
+        ),
+        materialize=config.transform.materialize,
+        disable_statistics=True,
+    ).with_id("Transform")
+    transform.add_upstream_node(gate)
+    transform_graph = add(transform).outputs["transform_graph"]
+    base_model = None
+    if config.model.warm_start:
+        warm = add(
+            Resolver(strategy_class=LatestBlessedBefore, anchor=transform_graph, **_blessings(run)).with_id(
+                "WarmStartResolver"
+            )
+        )
+        base_model = warm.outputs["model"]
+    trainer = add(
+        components.Trainer(
+            run_fn="modules.lead_scoring.trainer.run_fn",
+            examples=transform.outputs["transformed_examples"] if config.transform.materialize else examples,
+            transform_graph=transform_graph,
+            schema=schema,
+            base_model=base_model,
+            custom_config={
+                **settings,
+                "configuration": json.dumps(
+                    {"config": config.model_dump(mode="json"), "dataset": dataset.model_dump(mode="json")}
+                ),
+                "configuration_hash": run.hash,
+                "dataset_version": dataset_version,
+                "model_type": config.name,
+            },
+            train_args=trainer_pb2.TrainArgs(splits=["train"]),
+            eval_args=trainer_pb2.EvalArgs(splits=["validation", "calibration"]),
+        )
+    )
+    model = trainer.outputs["model"]
+    baseline = add(
+        Resolver(strategy_class=LatestBlessedBefore, anchor=model, **_blessings(run)).with_id(
+            "LatestBlessedModelResolver"
+        )
+    )
+    evaluator = add(
+        components.Evaluator(
+            examples=examples,
+            example_splits=[EVALUATED_SPLIT],
+            model=model,
+            baseline_model=baseline.outputs["model"],
+            eval_config=build_eval_config(config.evaluation, label_key=dataset.label_feature),
+            schema=schema,
+            module_path="modules.evaluation.extractors",
+        )
+    )
+    infra_blessing = _infra_check(run, model, examples, evaluator, add)
+    push_inputs = {} if infra_blessing is None else {"infra_blessing": infra_blessing}
+    add(
+        atomic_pusher(
+            model=model,
+            model_blessing=evaluator.outputs["blessing"],
+            push_destination=pusher_pb2.PushDestination(
+                filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(run.serving_dir))
+            ),
+            **push_inputs,
+        )
+    )
+    return _pipeline(run, nodes, enable_cache)
+
+
+def create_statistics_pipeline(run: Run, dataset_version: str) -> tfx_pipeline.Pipeline:
+    """Ingest and statistics only: what a schema is proposed from. A later run finds both in the cache."""
+    return _pipeline(run, _ingest(run, dataset_version), True)
+
+
+def _ingest(run: Run, dataset_version: str) -> list[Any]:
+    example_gen = ColumnarExampleGen(
+        dataset=run.dataset,
+        validation_split=run.config.model.validation_split,
+        span=run.span,
+        # What stands behind the dash only tells the cache that other code has read the same files.
+        fingerprint=f"{dataset_version}-{code_hash()}",
+    )
+    return [example_gen, components.StatisticsGen(examples=example_gen.outputs["examples"])]
+
+
+def _pipeline(run: Run, nodes: list[Any], enable_cache: bool) -> tfx_pipeline.Pipeline:
+    run.metadata_path.parent.mkdir(parents=True, exist_ok=True)
+    return tfx_pipeline.Pipeline(
+        pipeline_name=run.servable,
+        pipeline_root=str(run.pipeline_root),
+        components=nodes,
+        enable_cache=enable_cache,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(run.metadata_path)),
+        beam_pipeline_args=run.runner.beam_args(),
+    )
+
+
+def _frozen_copy(run: Run) -> Path:
+    """The curated schema under a path that names its content: TFX caches an import by path alone."""
+    assert run.schema_file is not None
+    content = run.schema_file.read_bytes()
+    copy = run.root / "metadata" / "schemas" / f"{hashlib.sha256(content).hexdigest()[:16]}" / "schema.pbtxt"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(content)
+    return copy
+
+
+def _infra_check(run: Run, model: Any, examples: Any, evaluator: Any, add: Any) -> Any:
+    infra = run.config.infra
+    if infra.kind == "off":
+        return None
+    if infra.kind == "docker":
+        node = components.InfraValidator(
+            model=model,
+            examples=examples,
+            serving_spec=infra_validator_pb2.ServingSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[infra.image_tag]),
+                local_docker=infra_validator_pb2.LocalDockerConfig(),
+            ),
+            request_spec=infra_validator_pb2.RequestSpec(
+                tensorflow_serving=infra_validator_pb2.TensorFlowServingRequestSpec(),
+                split_name=EVALUATED_SPLIT,
+                num_examples=10,
+                make_warmup=True,
+            ),
+        )
+    else:
+        node = InfraCheck(
+            model=model,
+            examples=examples,
+            settings=infra.session.model_copy(update={"ignored_features": _not_features(run.dataset)}),
+            model_name=run.servable,
+            split=EVALUATED_SPLIT,
+        )
+    node.add_upstream_node(evaluator)
+    return add(node).outputs["blessing"]
+
+
+def _blessings(run: Run) -> dict[str, Any]:
+    """Where blessed models are looked up; without an infrastructure check only the Evaluator has a say."""
+    channels = blessing_channels()
+    if run.config.infra.kind == "off":
+        del channels["infra_blessing"]
+    return channels
+
+
+def _not_features(dataset: Dataset) -> tuple[str, ...]:
+    """What raw examples carry beside features; a model must not read it."""
+    names = (dataset.id_feature, dataset.label_feature, dataset.time_feature)
+    return tuple(name for name in names if name is not None and name not in dataset.table.names)
+
+
+class _Transform(components.Transform):
+    """TFX's Transform whose executor learns vocabularies in one columnar pass."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(transform_executor.Executor)
+
+
+__all__ = ["EVALUATED_SPLIT", "create_pipeline", "create_statistics_pipeline"]
