@@ -124,6 +124,14 @@ def data_check(
     raise typer.Exit(check(config, rows, dict(parse_override(text) for text in set_ or [])))
 
 
+@data_app.command("propose")
+def data_propose(table: Annotated[Path, typer.Argument(help="CSV, gzip CSV or Parquet file.")]) -> None:
+    """Print a first dataset file for a table that nobody has described yet."""
+    from pipeline.check import propose
+
+    raise typer.Exit(propose(table))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: errors a user can act on are printed without a traceback."""
     try:

@@ -28,6 +28,7 @@ from pipeline.components.resolvers import (
     LatestBlessedBefore,
     blessing_channels,
 )
+from pipeline.components.statistics_gen import StatisticsGen
 from pipeline.config import Run, code_hash
 
 EVALUATED_SPLIT = "test"
@@ -172,7 +173,7 @@ def _ingest(run: Run, dataset_version: str) -> list[Any]:
         # What stands behind the dash only tells the cache that other code has read the same files.
         fingerprint=f"{dataset_version}-{code_hash()}",
     )
-    return [example_gen, components.StatisticsGen(examples=example_gen.outputs["examples"])]
+    return [example_gen, StatisticsGen(examples=example_gen.outputs["examples"])]
 
 
 def _pipeline(run: Run, nodes: list[Any], enable_cache: bool) -> tfx_pipeline.Pipeline:

@@ -1,0 +1,11 @@
+"""Names of the metrics on which thresholds in slices are set (see `modules.evaluation.binary_metrics`)."""
+
+
+def margin(metric: str) -> str:
+    """Name of the metric that holds the distance of `metric` to its bound in a slice."""
+    return f"{metric}_margin"
+
+
+def change_margin(metric: str) -> str:
+    """Name of the metric that holds the distance of the change of `metric` to its bound in a slice."""
+    return f"{metric}_change_margin"

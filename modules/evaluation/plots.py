@@ -1,0 +1,67 @@
+"""The plots of TFMA, in TFMA's own protos, from a histogram of predictions by label.
+
+`tfma.view.render_plot` draws them; the keys are those of TFMA's `CalibrationPlot` and `ConfusionMatrixPlot`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+
+from modules.evaluation.histogram import ScoreHistogram
+
+
+def calibration_plot(histogram: ScoreHistogram, buckets: int) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
+    """Sums of labels, predictions and weights in `buckets` intervals of equal width over [0, 1).
+
+    As in TFMA there is one more at either end: (-inf, 0), always empty, and [1, inf).
+    """
+    predictions = histogram.predictions()
+    index = np.floor(predictions * buckets).astype(np.int64) + 1
+    weights = histogram.positives + histogram.negatives
+    size = buckets + 2
+    labels = np.bincount(index, histogram.positives, size)
+    refined = np.bincount(index, weights * predictions, size)
+    counts = np.bincount(index, weights, size)
+    edges = [-np.inf, *(np.arange(buckets + 1) / buckets).tolist(), np.inf]
+    plot = metrics_for_slice_pb2.CalibrationHistogramBuckets()
+    for i in range(size):
+        bucket = plot.buckets.add(lower_threshold_inclusive=edges[i], upper_threshold_exclusive=edges[i + 1])
+        bucket.total_weighted_label.value = labels[i]
+        bucket.total_weighted_refined_prediction.value = refined[i]
+        bucket.num_weighted_examples.value = counts[i]
+    return plot
+
+
+def confusion_matrix_plot(histogram: ScoreHistogram, points: int) -> metrics_for_slice_pb2.ConfusionMatrixAtThresholds:
+    """Confusion matrices at the thresholds -1e-6, 0, 1/points, ..., 1; positive is a prediction above the threshold."""
+    thresholds = np.concatenate(([-1e-6], np.arange(points + 1) / points))
+    at = np.searchsorted(histogram.predictions(), thresholds, side="right")
+    positives = np.concatenate(([0.0], np.cumsum(histogram.positives)))
+    negatives = np.concatenate(([0.0], np.cumsum(histogram.negatives)))
+    fn, tn = positives[at], negatives[at]
+    tp, fp = positives[-1] - fn, negatives[-1] - tn
+
+    def share(part: np.ndarray, whole: np.ndarray, otherwise: float) -> np.ndarray:
+        return np.divide(part, whole, out=np.full_like(part, otherwise), where=whole > 0)
+
+    # Undefined precision is 1 and undefined recall 0, as in TFMA.
+    precision, recall = share(tp, tp + fp, 1.0), share(tp, tp + fn, 0.0)
+    columns = {
+        "threshold": thresholds,
+        "true_positives": tp,
+        "false_positives": fp,
+        "true_negatives": tn,
+        "false_negatives": fn,
+        "precision": precision,
+        "recall": recall,
+        "f1": share(2 * precision * recall, precision + recall, 0.0),
+        "accuracy": share(tp + tn, tp + fp + tn + fn, 0.0),
+        "false_positive_rate": share(fp, fp + tn, 0.0),
+        "false_omission_rate": share(fn, fn + tn, np.nan),
+    }
+    plot = metrics_for_slice_pb2.ConfusionMatrixAtThresholds()
+    rows = np.stack(list(columns.values()), axis=1).tolist()
+    for row in rows:
+        plot.matrices.add(**dict(zip(columns, row, strict=True)))
+    return plot

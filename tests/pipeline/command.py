@@ -1,0 +1,62 @@
+"""Runs the `aiqleads` command inside the test process, which has TFX imported already."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.cli import main
+from pipeline.config import PROJECT
+
+CONFIG = str(PROJECT / "configs" / "lead_scoring.yaml")
+QUICK = (
+    "model.num_rounds=60",
+    "model.learning_rate=0.1",
+    "model.nthread=1",
+    "evaluation.min={auc: 0.6}",
+    "evaluation.max={}",
+    "evaluation.per_slice={}",
+    "evaluation.slices=[source]",
+    "infra.session={requests: 50, p99_ms: 500}",
+)
+"""Settings that make a run of a few thousand leads quick; thresholds are those of a quick model."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command."""
+
+    code: int
+    output: str
+
+
+def aiqleads(*arguments: str) -> Done:
+    """Exit code, and everything that reached the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile("w+b") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        # Descriptors for what C++ and the command itself write, streams because pytest has replaced Python's.
+        with open(os.dup(1), "w") as out, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            try:
+                code = main(list(arguments))
+            finally:
+                out.flush()
+                for descriptor, original in zip((1, 2), saved, strict=True):
+                    os.dup2(original, descriptor)
+                    os.close(original)
+        file.seek(0)
+        return Done(code, file.read().decode())
+
+
+def run_pipeline(root: Path, leads: Path, *settings: str, options: tuple[str, ...] = ()) -> Done:
+    """`aiqleads run` on a CSV file of the marketplace, quick settings first."""
+    chosen = [*QUICK, f"dataset.files=['{leads}']", *settings]
+    sets = [part for setting in chosen for part in ("--set", setting)]
+    return aiqleads("run", CONFIG, "--root", str(root), *sets, *options)
