@@ -1,0 +1,1 @@
+"""A synthetic marketplace for real-estate leads whose true conversion probabilities are known exactly."""
