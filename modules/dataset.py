@@ -135,7 +135,10 @@ class Dataset(BaseModel):
     time: TimeColumn | None = None
     split: Split = Split()
     label_maturity_days: float = Field(
-        default=0, ge=0, description="a lead younger than this at `as_of` that has not converted is left out"
+        default=0,
+        ge=0,
+        description="a lead younger than this at `as_of` is left out, converted or not: "
+        "to keep only the ones that converted early would raise the base rate",
     )
     as_of: dt.datetime | None = Field(default=None, description="date of the export; the newest row's time otherwise")
     features: tuple[Feature, ...] = Field(min_length=1)
@@ -188,6 +191,14 @@ class Dataset(BaseModel):
         if self.time is None:
             return None
         return self.time.column or ROW_TIME
+
+    @property
+    def as_of_seconds(self) -> int | None:
+        """`as_of` in seconds since 1970 UTC, rounded down; without an offset it is UTC."""
+        if self.as_of is None:
+            return None
+        moment = self.as_of if self.as_of.tzinfo else self.as_of.replace(tzinfo=dt.UTC)
+        return int((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(seconds=1))
 
     @property
     def label_feature(self) -> str:

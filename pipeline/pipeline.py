@@ -9,7 +9,7 @@ from typing import Any
 
 from tfx import components
 from tfx import types as tfx_types
-from tfx.dsl.components.base import executor_spec
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
@@ -18,7 +18,6 @@ from tfx.types import standard_artifacts
 
 from modules.dataset import Dataset
 from modules.evaluation.eval_config import build_eval_config
-from pipeline.components import transform_executor
 from pipeline.components.example_gen.component import ColumnarExampleGen
 from pipeline.components.gate.component import DataGate
 from pipeline.components.infra_check.component import InfraCheck
@@ -29,6 +28,7 @@ from pipeline.components.resolvers import (
     blessing_channels,
 )
 from pipeline.components.statistics_gen import StatisticsGen
+from pipeline.components.transform import Transform
 from pipeline.config import Run, code_hash
 
 EVALUATED_SPLIT = "test"
@@ -57,9 +57,9 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
 
     examples, statistics = example_gen.outputs["examples"], statistics_gen.outputs["statistics"]
     if run.schema_file is not None:
-        schema = add(
-            components.ImportSchemaGen(schema_file=str(_frozen_copy(run))).with_id("CuratedSchemaSource")
-        ).outputs["schema"]
+        schema = add(ImportSchemaGen(schema_file=str(_frozen_copy(run))).with_id("CuratedSchemaSource")).outputs[
+            "schema"
+        ]
     else:
         schema = add(components.SchemaGen(statistics=statistics, infer_feature_shape=False)).outputs["schema"]
     validator = add(components.ExampleValidator(statistics=statistics, schema=schema))
@@ -86,7 +86,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
         )
     )
     settings = {"dataset": dataset.model_dump_json(), "model": config.model.model_dump_json(), "code": code}
-    transform = _Transform(
+    transform = Transform(
         examples=examples,
         schema=schema,
         preprocessing_fn="modules.preprocessing.preprocessing_fn",
@@ -97,7 +97,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
         ),
         materialize=config.transform.materialize,
         disable_statistics=True,
-    ).with_id("Transform")
+    )
     transform.add_upstream_node(gate)
     transform_graph = add(transform).outputs["transform_graph"]
     base_model = None
@@ -241,12 +241,6 @@ def _not_features(dataset: Dataset) -> tuple[str, ...]:
     """What raw examples carry beside features; a model must not read it."""
     names = (dataset.id_feature, dataset.label_feature, dataset.time_feature)
     return tuple(name for name in names if name is not None and name not in dataset.table.names)
-
-
-class _Transform(components.Transform):
-    """TFX's Transform whose executor learns vocabularies in one columnar pass."""
-
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(transform_executor.Executor)
 
 
 __all__ = ["EVALUATED_SPLIT", "create_pipeline", "create_statistics_pipeline"]

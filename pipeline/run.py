@@ -6,8 +6,8 @@ import contextlib
 import datetime as dt
 import errno
 import fcntl
+import logging
 import os
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,7 +138,7 @@ def _only_one(run: Run) -> Iterator[None]:
 
 
 def _explain(error: BaseException, console: Console, log_file: Path) -> int:
-    traceback.print_exc()  # to the log
+    logging.getLogger(__name__).error("the run stopped", exc_info=error)
     known = _find(error, AiqleadsError)
     if isinstance(known, AiqleadsError):
         console.print(f"[red bold]stopped[/red bold]: {_escape(str(known))}")

@@ -43,7 +43,8 @@ class LeadScoringSettings(BaseModel):
         default="logloss", description="what early stopping watches on the validation part"
     )
     scale_pos_weight: float | Literal["balanced"] = Field(
-        default=1.0, description="weight of converted leads; 'balanced' takes negatives / positives of the training part"
+        default=1.0,
+        description="weight of converted leads; 'balanced' takes negatives / positives of the training part",
     )
     recency_half_life_days: float | None = Field(
         default=None, gt=0, description="sample weight halves with this age; needs the dataset's time column"

@@ -10,10 +10,15 @@ still gets its analysis pass.
 from __future__ import annotations
 
 import functools
+import inspect
+import json
 import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import tensorflow_transform as tft
+from tensorflow_transform import analyzer_nodes, impl_helper
 from tfx import types
 from tfx.components.transform import executor, executor_utils
 from tfx.types import artifact_utils, standard_component_specs
@@ -21,6 +26,35 @@ from tfx.types import artifact_utils, standard_component_specs
 from modules import preprocessing
 from modules.transform_config import TransformConfig
 from modules.vocabulary_pass import learn_vocabularies
+
+
+class _Processor(executor.TransformProcessor):
+    """Writes the graph in place when it holds no analyzer, lookups or not.
+
+    The stock check takes every lookup table in the graph for something to analyse (its reads are control outputs of
+    the traced function) and reads all rows for nothing.
+    """
+
+    def _RunBeamImpl(self, *args: Any, **kwargs: Any) -> Any:
+        call = inspect.signature(super()._RunBeamImpl).bind(*args, **kwargs).arguments
+        specs = call["analyze_data_list"][0].tfxio.TensorAdapter().OriginalTypeSpecs()
+        plain = call["disable_statistics"] and not call["materialization_format"] and not call["force_tf_compat_v1"]
+        bound = getattr(call["preprocessing_fn"], "keywords", {}).get("custom_config", {})
+        if not plain or preprocessing.VOCABULARY_FILES not in bound or _has_analyzers(call["preprocessing_fn"], specs):
+            return super()._RunBeamImpl(*args, **kwargs)
+        path = call["transform_output_path"]
+        status = self._RunInPlaceImpl(call["preprocessing_fn"], False, call["input_dataset_metadata"], specs, path)
+        # Beam's writer records which vocabulary lies in which asset; the in-place one leaves that out.
+        files = bound[preprocessing.VOCABULARY_FILES]
+        assets = {name: Path(file).name for name, file in files.items()}
+        asset_map = Path(path) / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / tft.TFTransformOutput.ASSET_MAP
+        asset_map.write_text(json.dumps(assets))
+        return status
+
+
+def _has_analyzers(preprocessing_fn: Callable[..., Any], specs: Mapping[str, Any]) -> bool:
+    graph, _, _ = impl_helper.trace_preprocessing_function(preprocessing_fn, specs, use_tf_compat_v1=False)
+    return bool(graph.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS))
 
 
 class Executor(executor.Executor):
@@ -38,8 +72,14 @@ class Executor(executor.Executor):
             exec_properties.get(standard_component_specs.SPLITS_CONFIG_KEY), examples
         )
         self._patterns = [f"{u}/*" for split in splits.analyze for u in artifact_utils.get_split_uris(examples, split)]
-        with tempfile.TemporaryDirectory(prefix="vocabularies-") as self._folder:
-            super().Do(input_dict, output_dict, exec_properties)
+        # The stock Do names its processor as a global and offers no other way to choose one.
+        stock = executor.TransformProcessor
+        executor.TransformProcessor = _Processor
+        try:
+            with tempfile.TemporaryDirectory(prefix="vocabularies-") as self._folder:
+                super().Do(input_dict, output_dict, exec_properties)
+        finally:
+            executor.TransformProcessor = stock
 
     def _GetPreprocessingFn(self, inputs: Mapping[str, Any], unused_outputs: Mapping[str, Any]) -> Callable[..., Any]:
         # Hook of the stock executor: called once, before anything is traced.

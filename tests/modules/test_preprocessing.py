@@ -107,7 +107,7 @@ def test_words_are_lower_case_letters_digits_and_apostrophes():
 
 
 def test_a_feature_missing_from_the_schema_is_named():
-    with pytest.raises(DataError, match="'income'.*it has converted"):
+    with pytest.raises(DataError, match=r"'income'.*it has converted"):
         preprocessing_fn({"converted": tf.ones([1])}, lead_table.custom_config(LeadScoringSettings()))
 
 
@@ -152,6 +152,7 @@ def test_fast_pass_stock_transform_and_tft_vocabulary_agree(tmp_path):
     slow = lead_table.run_transform(stock.Executor, tmp_path / "data", tmp_path / "slow", model)
     outputs = [tft.TFTransformOutput(path) for path in (fast, slow)]
     for name in ("job", "message", "region"):
+        assert Path(outputs[0].vocabulary_file_by_name(name)).is_relative_to(tmp_path / "fast")
         first, second = (o.vocabulary_by_name(name) for o in outputs)
         assert first == second, name
     job = leads.columns["job"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -67,8 +68,10 @@ def test_an_empty_file_or_one_with_only_a_header_is_named(tmp_path: Path, clean:
 
 
 def edit(clean: Path, target: Path, change: Callable[[list[str], list[list[str]]], list[list[str]]]) -> Path:
-    header, *rows = [line.split(",") for line in clean.read_text().splitlines() if '"' not in line]
-    target.write_text("\n".join(",".join(cells) for cells in change(header, rows)) + "\n")
+    with open(clean, newline="") as source:
+        header, *rows = csv.reader(source)
+    with open(target, "w", newline="") as out:
+        csv.writer(out).writerows(change(header, rows))
     return target
 
 
@@ -112,7 +115,7 @@ FAULTS = "ragged=3,utf8=2,quote=1,text_in_number=visits:2,bad_date=2"
 
 def test_bad_rows_are_quarantined_with_line_and_reason_and_the_run_goes_on(tmp_path: Path) -> None:
     table = generate(tmp_path / "data", "--faults", FAULTS)
-    done = run_pipeline(tmp_path / "root", table, "dataset.max_bad_rows=0.02")
+    done = run_pipeline(tmp_path / "root", table, "dataset.max_bad_rows=0.02", "infra.kind=off")
     assert done.code in (0, 2), done.output
     assert "10 quarantined" in done.output
     (file,) = (tmp_path / "root" / "artifacts").rglob("quarantine*.jsonl")
@@ -158,15 +161,16 @@ def test_the_gate_stops_drift_from_the_last_accepted_run(
     tmp_path: Path, curated: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(curated)
-    first = run_pipeline(tmp_path / "root", clean, "model.num_rounds=5")
+    settings = ("model.num_rounds=5", "infra.kind=off")
+    first = run_pipeline(tmp_path / "root", clean, *settings)
     assert first.code in (0, 2), first.output
     drifted = generate(tmp_path / "data", "--drift", "mortgage_rate:+2.0")
-    done = run_pipeline(tmp_path / "root", drifted, "model.num_rounds=5")
+    done = run_pipeline(tmp_path / "root", drifted, *settings)
     assert done.code == GATE, done.output
     (line, *_) = [text for text in done.output.splitlines() if text.strip().startswith("mortgage_rate:")]
     assert "drift" in line
     assert "above 0.1" in line
-    warned = run_pipeline(tmp_path / "root", drifted, "model.num_rounds=5", "gate.drift=warn")
+    warned = run_pipeline(tmp_path / "root", drifted, *settings, "gate.drift=warn")
     assert warned.code in (0, 2), warned.output
 
 
@@ -181,7 +185,7 @@ def test_a_full_disk_leaves_no_half_version_and_the_next_run_continues(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    settings = ("evaluation.min={}", "evaluation.change={}")
+    settings = ("evaluation.min={}", "evaluation.change={}", "infra.kind=off")
     with monkeypatch.context() as patch:
         patch.setattr(pusher, "publish", full)
         done = run_pipeline(tmp_path / "root", clean, *settings)
@@ -196,7 +200,7 @@ def test_a_full_disk_leaves_no_half_version_and_the_next_run_continues(
 
 def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, clean: Path) -> None:
     root = tmp_path / "root"
-    settings = [*QUICK, f"dataset.files=['{clean}']", "evaluation.min={}", "evaluation.change={}"]
+    settings = [*QUICK, f"dataset.files=['{clean}']", "evaluation.min={}", "evaluation.change={}", "infra.kind=off"]
     command = [sys.executable, "-m", "pipeline.cli", "run", CONFIG, "--root", str(root)]
     command += [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "output"
@@ -209,7 +213,7 @@ def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, clean: Path) ->
         process.wait()
     assert "Transform" in log.read_text(), log.read_text()
     assert "Pusher" not in log.read_text()
-    again = run_pipeline(root, clean, "evaluation.min={}", "evaluation.change={}")
+    again = run_pipeline(root, clean, "evaluation.min={}", "evaluation.change={}", "infra.kind=off")
     assert again.code == 0, again.output
     lines = {line.split()[1]: line for line in again.output.splitlines() if line.startswith(" ✓ ")}
     assert "cached" in lines["ColumnarExampleGen"]

@@ -122,7 +122,7 @@ def test_a_second_identical_run_does_nothing(pushed: PushedRun) -> None:
 
 def test_an_unblessed_model_is_never_pushed_and_the_run_says_which_threshold_failed(pushed: PushedRun) -> None:
     before = versions(pushed.root)
-    done = run_pipeline(pushed.root, pushed.leads, "evaluation.min={auc: 0.999}")
+    done = run_pipeline(pushed.root, pushed.leads, "evaluation.min={auc: 0.999}", "infra.kind=off")
     assert done.code == 2, done.output
     assert re.search(r"auc 0\.\d+ < 0\.999 \(short by 0\.\d+\) overall", done.output)
     assert versions(pushed.root) == before
@@ -130,7 +130,7 @@ def test_an_unblessed_model_is_never_pushed_and_the_run_says_which_threshold_fai
 
 def test_a_model_that_is_not_better_than_the_blessed_one_is_not_pushed(pushed: PushedRun) -> None:
     before = versions(pushed.root)
-    done = run_pipeline(pushed.root, pushed.leads, "model.num_rounds=2")
+    done = run_pipeline(pushed.root, pushed.leads, "model.num_rounds=2", "infra.kind=off")
     assert done.code == 2, done.output
     assert "auc improvement" in done.output
     assert "baseline" in done.output

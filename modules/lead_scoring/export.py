@@ -1,0 +1,179 @@
+"""One SavedModel of parsing, Transform graph, trees and calibration, in stock TensorFlow ops.
+
+Signatures (n leads, n may be 0):
+  serving_default: `examples` string [n], serialized raw tf.Examples; a missing feature is absent.
+  predict_columns: one tensor [n] per raw feature; a missing number is NaN, a missing string ''.
+    Both return float32 [n]: score 0-100, probability, probability_low, probability_high, confidence 0-1.
+  classify: `inputs` string [n] -> classes string [n, 2], scores float32 [n, 2]; TensorFlow Serving's Classify.
+  regress: `inputs` string [n] -> outputs float32 [n], the probability; TensorFlow Serving's Regress.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+import xgboost as xgb
+
+from modules.features import FeatureTable, Kind
+from modules.lead_scoring.calibration import Calibration
+from modules.lead_scoring.forest.compile import compile_forest
+from modules.lead_scoring.manifest import EXTRA
+from modules.transform_batches import parse_raw
+from modules.transform_features import FEATURES
+
+CLASSES = ("0", "1")
+"""Labels of `classify`: not converted, converted."""
+
+METHOD_NAMES = {
+    "classify": "tensorflow/serving/classify",
+    "regress": "tensorflow/serving/regress",
+}
+
+
+class LeadScoringModel(tf.Module):
+    """The exported model.
+
+    Args:
+      transform_output: the Transform graph; its lookup tables become assets of this model.
+      booster: XGBoost booster, cut to the rounds in use.
+      calibration: margins to probability, interval and score.
+      table: the raw features.
+      positions: which columns of Transform's `features` the booster was fitted to, in its order.
+    """
+
+    def __init__(
+        self,
+        transform_output: tft.TFTransformOutput,
+        booster: xgb.Booster,
+        calibration: Calibration,
+        table: FeatureTable,
+        positions: Sequence[int],
+    ) -> None:
+        super().__init__(name="lead_scoring")
+        self._table = table
+        spec = transform_output.raw_feature_spec()
+        self._spec = {name: spec[name] for name in table.names}
+        self._transform = transform_output.transform_features_layer()
+        self._forest = compile_forest(booster)
+        width = transform_output.transformed_feature_spec()[FEATURES].shape[0]
+        self._positions = None if list(positions) == list(range(width)) else np.asarray(positions, np.int32)
+        self._calibration = calibration
+        self.serving_functions = self._make_signatures()
+
+    def score_raw(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        """Raw features as the Transform graph takes them -> the five outputs, float32 [n] each."""
+        return calibrate_tensor(self._forest.margin(self.matrix(raw)), self._calibration)
+
+    def matrix(self, raw: Mapping[str, Any]) -> tf.Tensor:
+        """Raw features as the Transform graph takes them -> what the booster sees, float32 [n, columns]."""
+        features = self._transform(dict(raw))[FEATURES]
+        return features if self._positions is None else tf.gather(features, self._positions, axis=1)
+
+    def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized raw tf.Examples, string [n] -> the five outputs, float32 [n] each."""
+        return self.score_raw(parse_raw(examples, self._spec))
+
+    def raw_columns(self, columns: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        """One dense tensor [n] per raw feature -> raw features as the Transform graph takes them."""
+        n = tf.size(next(iter(columns.values())), out_type=tf.int64)
+        rows = tf.range(n)
+        cells = tf.stack([rows, tf.zeros_like(rows)], axis=1)
+        raw: dict[str, Any] = {}
+        for name, spec in self._spec.items():
+            column = tf.cast(columns[name], spec.dtype) if spec.dtype.is_integer else columns[name]
+            if isinstance(spec, tf.io.FixedLenFeature):
+                raw[name] = tf.reshape(column, [-1, *spec.shape])
+            else:
+                # The Transform graph fills gaps with NaN and '', so missing values may stay where they are.
+                raw[name] = tf.SparseTensor(cells, column, tf.stack([n, tf.constant(1, tf.int64)]))
+        return raw
+
+    def _make_signatures(self) -> dict[str, Any]:
+        examples = tf.TensorSpec([None], tf.string, name="examples")
+        inputs = tf.TensorSpec([None], tf.string, name="inputs")
+        columns = {
+            f.name: tf.TensorSpec([None], tf.float32 if f.kind is Kind.NUMERIC else tf.string, name=f.name)
+            for f in self._table
+        }
+
+        @tf.function(input_signature=[examples])
+        def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.score_examples(examples)
+
+        @tf.function(input_signature=[columns])
+        def predict_columns(columns: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return self.score_raw(self.raw_columns(columns))
+
+        @tf.function(input_signature=[inputs])
+        def classify(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            p = self.score_examples(inputs)["probability"]
+            classes = tf.tile(tf.constant([CLASSES]), [tf.size(p), 1])
+            return {"classes": classes, "scores": tf.stack([1 - p, p], axis=1)}
+
+        @tf.function(input_signature=[inputs])
+        def regress(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"outputs": self.score_examples(inputs)["probability"]}
+
+        return {
+            "serving_default": serving_default,
+            "predict_columns": predict_columns,
+            "classify": classify,
+            "regress": regress,
+        }
+
+
+def calibrate_tensor(margins: tf.Tensor, calibration: Calibration) -> dict[str, tf.Tensor]:
+    """`Calibration.__call__` in TensorFlow: margins float32 [n] -> the five outputs, float32 [n] each.
+
+    All curves lie in one table over the same knots, so a lead costs one binary search and two row gathers.
+    """
+    knots = tf.constant(calibration.margins)
+    m = tf.clip_by_value(margins, calibration.margins[0], calibration.margins[-1])
+    i = tf.clip_by_value(tf.searchsorted(knots, m, side="right") - 1, 0, len(calibration.margins) - 2)
+    # Per knot: its margin, the four values, then the same of the next knot.
+    rows = np.concatenate([calibration.margins[:, None], calibration.values], axis=1)
+    found = tf.gather(tf.constant(np.concatenate([rows[:-1], rows[1:]], axis=1)), i)
+    below, above = tf.split(found, 2, axis=1)
+    t = (tf.expand_dims(m, 1) - below[:, :1]) / (above[:, :1] - below[:, :1])
+    values = below[:, 1:] + t * (above[:, 1:] - below[:, 1:])
+    p = tf.sigmoid(values[:, :3])
+    probability, low, high = tf.unstack(p, axis=1)
+    return {
+        "score": values[:, 3],
+        "probability": probability,
+        "probability_low": low,
+        "probability_high": high,
+        "confidence": 1 - (high - low),
+    }
+
+
+def save(model: LeadScoringModel, path: str | Path, extra: Mapping[str, bytes | str]) -> None:
+    """Writes the SavedModel and its assets.extra beside `path`, then renames: a reader sees all of it or nothing.
+
+    Args:
+      model: the model.
+      path: directory to create; an older one is replaced.
+      extra: content by file name under assets.extra/.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    tf.saved_model.save(model, str(beside), signatures=dict(model.serving_functions))
+    names = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(beside))
+    for signature, method in METHOD_NAMES.items():
+        names.replace_method_name(signature_key=signature, method_name=method, tags="serve")
+    names.save()
+    folder = beside / EXTRA
+    folder.mkdir()
+    for name, content in extra.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    shutil.rmtree(path, ignore_errors=True)
+    beside.rename(path)

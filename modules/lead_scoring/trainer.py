@@ -1,0 +1,194 @@
+"""`run_fn` of TFX's Trainer: raw tf.Examples and Transform graph in, SavedModel out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import tensorflow_transform as tft
+import xgboost as xgb
+
+from modules import progress
+from modules.errors import ConfigError, DataError
+from modules.lead_scoring import booster as boosters
+from modules.lead_scoring import calibration as calibrations
+from modules.lead_scoring import manifest as manifests
+from modules.lead_scoring.export import LeadScoringModel, save
+from modules.lead_scoring.matrix import Spool
+from modules.lead_scoring.metrics import area_under_roc, log_loss
+from modules.transform_batches import TransformedBatches, files_of
+from modules.transform_config import TransformConfig
+from modules.transform_features import FEATURES, LABEL, TIME, TransformedFeature, transformed_features, vocabulary_size
+from modules.vocabulary import read_vocabularies
+
+
+class FnArgs(Protocol):
+    """The part of tfx.components.trainer.fn_args_utils.FnArgs that is read here."""
+
+    train_files: Sequence[str]
+    eval_files: Sequence[str]
+    transform_graph_path: str
+    serving_model_dir: str
+    model_run_dir: str | None
+    base_model: str | None
+    custom_config: Mapping[str, Any]
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains, calibrates and exports a lead-scoring model.
+
+    Args:
+      fn_args: `train_files` of split train; `eval_files` of splits validation (none when the model's
+        validation_split is 0) and calibration, told apart by `Split-<name>` in their paths; raw or transformed
+        examples. `custom_config`: `dataset` and `model` as JSON (TransformConfig), `configuration` as JSON,
+        `configuration_hash`, `dataset_version`, `model_type`. `base_model`: SavedModel to continue from, read
+        with `warm_start` only.
+
+    Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json) to
+    `serving_model_dir` and TensorBoard curves to `model_run_dir`.
+
+    Raises:
+      DataError: a split is empty or has only one class.
+      ConfigError: settings that exclude each other, or a base model with other columns.
+    """
+    clock = _Clock()
+    config = TransformConfig.from_custom_config(fn_args.custom_config)
+    output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    learned = [f.name for f in config.dataset.table if vocabulary_size(f, config)]
+    vocabularies = read_vocabularies(output, learned)
+    features = transformed_features(config, vocabularies)
+    columns_hash = manifests.columns_hash(features, vocabularies)
+    base = _base_booster(fn_args, config, columns_hash)
+
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        patterns = split_patterns(fn_args.train_files, fn_args.eval_files)
+        if config.model.validation_split == 0:
+            patterns.pop("validation", None)
+        spools: dict[str, Spool] = {}
+        for done, split in enumerate(patterns):
+            progress.report(done, len(patterns), f"transforming {split}")
+            spools[split] = _spool(split, patterns[split], output, features, config, Path(folder)).check(split)
+        clock.lap("transform")
+        fitted = boosters.fit(
+            spools["train"],
+            spools.get("validation"),
+            features,
+            config.model,
+            Path(fn_args.model_run_dir) if fn_args.model_run_dir else None,
+            base,
+        )
+        clock.lap("fit")
+        margins = {split: fitted.margins(spools[split]) for split in spools if split != "train"}
+        labels = {split: spool.labels for split, spool in spools.items()}
+        calibration = calibrations.fit(margins["calibration"], labels["calibration"], config.model.calibration)
+        clock.lap("calibrate")
+        rows = {split: len(spool) for split, spool in spools.items()}
+
+    model = LeadScoringModel(output, fitted.booster, calibration, config.dataset.table, [f.position for f in features])
+    metrics = {}
+    for split in margins:
+        p, y = calibration(margins[split])["probability"], labels[split]
+        metrics[split] = {
+            "logloss": log_loss(p, y),
+            "auc": area_under_roc(p, y),
+            "calibration_error": calibrations.expected_calibration_error(p, y),
+        }
+    custom = fn_args.custom_config
+    clock.lap("compile")
+    manifest = manifests.Manifest(
+        model_type=custom.get("model_type", "lead-scoring"),
+        trained_at=dt.datetime.now(dt.UTC),
+        configuration=json.loads(custom.get("configuration", "{}")),
+        configuration_hash=custom.get("configuration_hash", ""),
+        dataset=config.dataset.name,
+        dataset_version=custom.get("dataset_version", ""),
+        rows=rows,
+        metrics=metrics,
+        best_iteration=fitted.best_iteration,
+        rounds_fitted=max((len(v) for m in fitted.curves.values() for v in m.values()), default=0),
+        warm_start=base is not None,
+        features=config.dataset.table.names,
+        columns=manifests.columns_of(features),
+        columns_hash=columns_hash,
+        libraries=manifests.library_versions(),
+        seconds=clock.laps,
+    )
+    save(
+        model,
+        fn_args.serving_model_dir,
+        {
+            manifests.BOOSTER: bytes(fitted.booster.save_raw("ubj")),
+            manifests.MANIFEST: manifest.model_dump_json(indent=1),
+            manifests.IMPORTANCE: json.dumps(boosters.importances(fitted.booster, features), indent=1),
+            manifests.CALIBRATION: calibration.to_json(),
+        },
+    )
+
+
+def split_patterns(train_files: Sequence[str], eval_files: Sequence[str]) -> dict[str, list[str]]:
+    """File patterns by split: train, validation if there, calibration.
+
+    Raises:
+      DataError: the calibration split is not among the evaluation files.
+    """
+    found: dict[str, list[str]] = {"train": list(train_files)}
+    for split in ("validation", "calibration"):
+        patterns = [p for p in eval_files if f"Split-{split}" in Path(p).parts]
+        if patterns:
+            found[split] = patterns
+    if "calibration" not in found:
+        raise DataError(
+            "the Trainer needs the calibration split: eval_args=EvalArgs(splits=['validation', 'calibration']); "
+            f"received {', '.join(eval_files) or 'no evaluation files'}"
+        )
+    return found
+
+
+def _spool(
+    split: str,
+    patterns: Sequence[str],
+    output: tft.TFTransformOutput,
+    features: Sequence[TransformedFeature],
+    config: TransformConfig,
+    folder: Path,
+) -> Spool:
+    columns = [FEATURES, LABEL]
+    if config.model.recency_half_life_days is not None and TIME in output.transformed_feature_spec():
+        columns.append(TIME)
+    batches = TransformedBatches(patterns, output, columns, raw=not holds_transformed(patterns))
+    return Spool(folder / split, batches, [f.position for f in features])
+
+
+def holds_transformed(patterns: Sequence[str]) -> bool:
+    """Whether the files hold transformed examples: Transform names its outputs, and only those, like that."""
+    return any(Path(f).name.startswith("transformed_examples") for f in files_of(patterns)[:1])
+
+
+def _base_booster(fn_args: FnArgs, config: TransformConfig, columns_hash: str) -> xgb.Booster | None:
+    if not config.model.warm_start or not fn_args.base_model:
+        return None
+    base = manifests.Manifest.load(fn_args.base_model)
+    if base.columns_hash != columns_hash:
+        raise ConfigError(
+            f"warm_start: the base model of {base.trained_at:%Y-%m-%d %H:%M} was trained on other columns or "
+            "vocabularies than this run, so its trees cannot be continued. Set warm_start to false to train anew."
+        )
+    return xgb.Booster(model_file=str(Path(fn_args.base_model) / manifests.EXTRA / manifests.BOOSTER))
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = round(now - self._last, 3)
+        self._last = now
