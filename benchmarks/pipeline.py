@@ -48,7 +48,7 @@ def run(rows: int | None = None, as_json: bool = False, repeats: int = 1) -> dic
                 ("ours", ours_command(table, work / "ours")),
                 ("plain", [sys.executable, "-m", "benchmarks.plain_script", str(table)]),
             ):
-                seconds, rss = _timed(command, work / f"{name}.log")
+                seconds, rss = timed(command, work / f"{name}.log")
                 times[name].append(seconds)
                 if name == "ours":
                     peak = max(peak, rss)
@@ -104,7 +104,7 @@ def ours_command(table: Path, root: Path) -> list[str]:
     return [*command, "--root", str(root), *(part for s in settings for part in ("--set", s))]
 
 
-def _timed(command: list[str], log: Path) -> tuple[float, float]:
+def timed(command: list[str], log: Path) -> tuple[float, float]:
     """Wall seconds and peak resident MB of a child process (its own children are not counted).
 
     Raises:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.quality import compare
 from modules.ingest.report import read_report
-from tests.pipeline.command import run_pipeline
+from tests.pipeline.command import CONFIG, QUICK, aiqleads, run_pipeline
 from tests.pipeline.conftest import PushedRun
 
 COMPONENTS = (
@@ -144,3 +144,39 @@ def test_a_model_that_is_too_slow_to_serve_is_not_pushed(pushed: PushedRun) -> N
     assert "does not serve" in done.output
     assert "latency" in done.output
     assert versions(pushed.root) == before
+
+
+def test_materialized_examples_give_the_same_booster(pushed: PushedRun, tmp_path: Path) -> None:
+    done = run_pipeline(tmp_path, pushed.leads, "transform.materialize=true", "infra.kind=off")
+    assert done.code == 0, done.output
+    (ours,), (theirs,) = versions(tmp_path), versions(pushed.root)
+    booster = Path("assets.extra") / "booster.ubj"
+    assert (ours / booster).read_bytes() == (theirs / booster).read_bytes()
+
+
+def test_a_warm_start_continues_from_the_last_blessed_booster(pushed: PushedRun) -> None:
+    before = versions(pushed.root)
+    settings = ("model.warm_start=true", "model.num_rounds=5", "evaluation.change={auc: -1}", "infra.kind=off")
+    done = run_pipeline(pushed.root, pushed.leads, *settings)
+    assert done.code == 0, done.output
+    (new,) = set(versions(pushed.root)) - set(before)
+    first = json.loads((before[0] / "assets.extra" / "manifest.json").read_text())
+    manifest = json.loads((new / "assets.extra" / "manifest.json").read_text())
+    assert manifest["warm_start"]
+    assert manifest["best_iteration"] > first["best_iteration"]
+
+
+def test_bank_marketing_runs_without_duration(tmp_path: Path, shared_data: Path) -> None:
+    settings = [*QUICK, f"dataset.files=['{shared_data}/bank_marketing/bank-additional-full.csv.gz']"]
+    settings += ["evaluation.slices=[job]", "infra.kind=off"]
+    sets = [part for setting in settings for part in ("--set", setting)]
+    done = aiqleads("run", CONFIG, "--dataset", "bank_marketing", "--root", str(tmp_path), *sets)
+    assert done.code == 0, done.output
+    report = read_report(str(examples(tmp_path)))
+    assert report.rows == report.kept == 41_188
+    assert sum(split.positives for split in report.splits.values()) == 4_640
+    assert "duration" not in report.ignored_columns
+    (version,) = (tmp_path / "serving" / "lead-scoring-bank-marketing").glob("[0-9]*")
+    manifest = json.loads((version / "assets.extra" / "manifest.json").read_text())
+    assert "duration" not in manifest["features"]
+    assert len(manifest["features"]) == 19
