@@ -127,7 +127,8 @@ class Summary:
                 for name, why in self.infra["failed"].items():
                     console.print(f"  {name}: {why}", markup=False)
         if self.pushed is not None:
-            console.print(f"pushed     {self.pushed}", soft_wrap=True)
+            inside = self.pushed.is_relative_to(Path.cwd())
+            console.print(f"pushed     {self.pushed.relative_to(Path.cwd()) if inside else self.pushed}", soft_wrap=True)
 
     def _show_answers(self, console: Console) -> None:
         table = Table(title="a few leads of the test part, answered by the pushed model", title_justify="left")
