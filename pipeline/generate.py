@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from modules.marketplace.write import write_marketplace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from modules.marketplace.settings import MarketplaceSettings
+from modules.marketplace.write import write_marketplace
 
 
 def generate(

@@ -127,8 +127,9 @@ class Summary:
                 for name, why in self.infra["failed"].items():
                     console.print(f"  {name}: {why}", markup=False)
         if self.pushed is not None:
-            inside = self.pushed.is_relative_to(Path.cwd())
-            console.print(f"pushed     {self.pushed.relative_to(Path.cwd()) if inside else self.pushed}", soft_wrap=True)
+            here = Path.cwd()
+            shown = self.pushed.relative_to(here) if self.pushed.is_relative_to(here) else self.pushed
+            console.print(f"pushed     {shown}", soft_wrap=True)
 
     def _show_answers(self, console: Console) -> None:
         table = Table(title="a few leads of the test part, answered by the pushed model", title_justify="left")
