@@ -29,8 +29,9 @@ from modules.lead_scoring.forest.sums import add_in_order
 from modules.lead_scoring.forest.walk import WalkTables, walk_leaves
 
 MAX_DEPTH = 8  # the index of a leaf is one byte
-# One block for most forests: a chain of operations. Several would be handed from thread to thread.
-BLOCK_TREES = 1024
+# Blocks are independent up to the sum: a single chunk of rows then keeps several threads busy. On one thread a single
+# block of 1024 trees is a few percent faster.
+BLOCK_TREES = 256
 ALIGNED_TREES = 8  # parts of an aligned tensor are not copied
 WORD = 64
 _MASKS = {4: 0x0F0F0F0F0F0F0F0F, 2: 0x3333333333333333, 1: 0x5555555555555555}

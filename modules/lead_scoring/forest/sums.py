@@ -16,8 +16,8 @@ def add_in_order(total: Any, values: Any, trees: int) -> Any:
     A row of ones times the values adds from left to right for every column, vectorised over the columns.
 
     Args:
-        total: float32 [n].
-        values: float32 [trees, n].
+        total: float32 [n]; None if the sum starts with `values[0]`.
+        values: float32 [trees, n], `trees` known statically.
         trees: static number of trees.
 
     Returns:
@@ -25,8 +25,10 @@ def add_in_order(total: Any, values: Any, trees: int) -> Any:
     """
     import tensorflow as tf
 
+    total = None if total is None else total[None]
     for begin in range(0, trees, BLOCK):
-        end = min(begin + BLOCK, trees)
-        terms = tf.concat([total[None], values[begin:end]], axis=0)
-        total = tf.matmul(tf.ones([1, end - begin + 1]), terms)[0]
-    return total
+        terms = values[begin : min(begin + BLOCK, trees)]
+        if total is not None:
+            terms = tf.concat([total, terms], axis=0)
+        total = tf.matmul(tf.ones([1, terms.shape[0]]), terms)
+    return total[0]
