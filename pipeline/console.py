@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from pipeline.runners.local import NodeResult
+if TYPE_CHECKING:  # importing it imports TFX, and the first line should be there before that
+    from pipeline.runners.local import NodeResult
 
 # Resolvers and the import of a curated schema take no time; a line for each would say nothing.
 QUIET_NODES = ("resolver", "schemasource")

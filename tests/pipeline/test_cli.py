@@ -21,6 +21,12 @@ def test_importing_the_command_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_first_line_of_a_run_does_not_wait_for_tfx() -> None:
+    code = "import sys, pipeline.console, pipeline.run; print([m for m in ('tensorflow', 'tfx') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_help_answers_in_under_half_a_second() -> None:
     def seconds() -> float:
         begin = time.perf_counter()
