@@ -19,6 +19,7 @@ import yaml
 
 from benchmarks.quality import answer_split, roc_auc
 from modules.errors import DataError
+from modules.lead_scoring.calibration import expected_calibration_error
 
 PROJECT = Path(__file__).resolve().parent.parent
 TABLE = PROJECT.parent / "shared" / "data" / "bank_marketing" / "bank-additional-full.csv.gz"
@@ -104,12 +105,10 @@ def _protocol(name: str, seed: int) -> dict[str, float]:
 def _others(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
     from sklearn.metrics import average_precision_score, log_loss
 
-    order = np.argsort(p, kind="stable")
-    ece = sum(len(b) / len(y) * abs(p[b].mean() - y[b].mean()) for b in np.array_split(order, 15))
     return {
         "average_precision": float(average_precision_score(y, p)),
         "log_loss": float(log_loss(y, p)),
-        "ece": float(ece),
+        "ece": expected_calibration_error(p, y),
     }
 
 

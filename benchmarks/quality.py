@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from modules.lead_scoring.calibration import expected_calibration_error
+
 PROJECT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3, 4, 5)
 COVERAGE_BINS = 50
@@ -103,10 +105,8 @@ def compare(model: Path, split: Path, truth: Path, seed: int) -> Quality:
         answers["probability_low"][part].mean() <= p_true[part].mean() <= answers["probability_high"][part].mean()
         for part in np.array_split(order, COVERAGE_BINS)
     ]
-    ece = sum(
-        len(part) / len(y) * abs(p[part].mean() - y[part].mean()) for part in np.array_split(order, CALIBRATION_BINS)
-    )
-    return Quality(seed, len(y), auc, true_auc, auc / true_auc, float(ece), float(np.mean(covered)))
+    ece = expected_calibration_error(p, y, CALIBRATION_BINS)
+    return Quality(seed, len(y), auc, true_auc, auc / true_auc, ece, float(np.mean(covered)))
 
 
 def answer_split(
