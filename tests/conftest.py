@@ -1,13 +1,16 @@
-"""What many tests share."""
+"""What many tests share: real datasets, and one pipeline run that many tests look at."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from tests.pipeline.command import Done, aiqleads, run_pipeline  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -19,3 +22,30 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("needs the real datasets in ../shared/data, which are not part of the project")
     return path
+
+
+@dataclass(frozen=True)
+class PushedRun:
+    """A finished run: where it lies, what it read, and what it said."""
+
+    root: Path
+    leads: Path
+    truth: Path
+    done: Done
+
+
+@pytest.fixture(scope="session")
+def marketplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12,000 leads of the synthetic marketplace."""
+    folder = tmp_path_factory.mktemp("marketplace")
+    done = aiqleads("data", "generate", "--rows", "12000", "--seed", "3", "--out", str(folder))
+    assert done.code == 0, done.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pushed(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> PushedRun:
+    """The whole pipeline, from CSV to a pushed model."""
+    root = tmp_path_factory.mktemp("root")
+    done = run_pipeline(root, marketplace / "leads.csv")
+    return PushedRun(root, marketplace / "leads.csv", marketplace / "truth.csv", done)
