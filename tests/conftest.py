@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tests.pipeline.command import Done, aiqleads, run_pipeline  # noqa: E402
+from tests.pipeline.command import PushedRun, aiqleads, run_pipeline
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -22,16 +21,6 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("needs the real datasets in ../shared/data, which are not part of the project")
     return path
-
-
-@dataclass(frozen=True)
-class PushedRun:
-    """A finished run: where it lies, what it read, and what it said."""
-
-    root: Path
-    leads: Path
-    truth: Path
-    done: Done
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""TensorFlow's C library through ctypes: the loader and the session of the C++ model server, without Python's TensorFlow.
+"""TensorFlow's C library through ctypes: the C++ model server's loader and session, without Python's TensorFlow.
 
 A process that only serves starts in a fraction of a second this way, and no call holds the interpreter's lock.
 """

@@ -9,10 +9,11 @@ import ctypes
 import functools
 import importlib.machinery
 from pathlib import Path
+from typing import Any
 
 _pointer, _int, _text, _size = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
 
-_FUNCTIONS = (
+_FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
     ("TF_Version", _text, []),
     ("TF_NewStatus", _pointer, []),
     ("TF_DeleteStatus", None, [_pointer]),
@@ -26,7 +27,11 @@ _FUNCTIONS = (
     ("TF_NewSessionOptions", _pointer, []),
     ("TF_SetConfig", None, [_pointer, _text, _size, _pointer]),
     ("TF_DeleteSessionOptions", None, [_pointer]),
-    ("TF_LoadSessionFromSavedModel", _pointer, [_pointer, _pointer, _text, _pointer, _int, _pointer, _pointer, _pointer]),
+    (
+        "TF_LoadSessionFromSavedModel",
+        _pointer,
+        [_pointer, _pointer, _text, _pointer, _int, _pointer, _pointer, _pointer],
+    ),
     ("TF_CloseSession", None, [_pointer, _pointer]),
     ("TF_DeleteSession", None, [_pointer, _pointer]),
     ("TF_GraphOperationByName", _pointer, [_pointer, _text]),

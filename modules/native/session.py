@@ -1,4 +1,4 @@
-"""A SavedModel in a session of the C library: what TensorFlow Serving's loader does, variables, tables and assets too."""
+"""A SavedModel in a session of the C library, loaded as TensorFlow Serving does: variables, tables and assets too."""
 
 from __future__ import annotations
 
@@ -68,8 +68,12 @@ class Session:
         Raises:
           NativeError: NOT_FOUND, the graph has no such tensor.
         """
-        return Function(self, [self._output(name) for name, _ in inputs], [t for _, t in inputs],
-                        [self._output(name) for name in outputs])
+        return Function(
+            self,
+            [self._output(name) for name, _ in inputs],
+            [t for _, t in inputs],
+            [self._output(name) for name in outputs],
+        )
 
     def _output(self, name: str) -> Output:
         operation, _, index = name.partition(":")
@@ -137,11 +141,21 @@ class Function:
                 values[i] = to_tensor(dtype, array)
             with self._session._use() as session, Status() as status:
                 library().TF_SessionRun(
-                    session, options, self._feeds, values, len(values), self._fetches, results, len(results),
-                    None, 0, None, status.pointer,
+                    session,
+                    options,
+                    self._feeds,
+                    values,
+                    len(values),
+                    self._fetches,
+                    results,
+                    len(results),
+                    None,
+                    0,
+                    None,
+                    status.pointer,
                 )
                 status.check()
-            return [to_array(result) for result in results]
+            return [to_array(result) for result in results if result is not None]
         finally:
             for tensor in (*values, *results):
                 if tensor:

@@ -34,6 +34,16 @@ class Done:
     output: str
 
 
+@dataclass(frozen=True)
+class PushedRun:
+    """A finished run: where it lies, what it read, and what it said."""
+
+    root: Path
+    leads: Path
+    truth: Path
+    done: Done
+
+
 def aiqleads(*arguments: str) -> Done:
     """Exit code, and everything that reached the terminal."""
     sys.stdout.flush()

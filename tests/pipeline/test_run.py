@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks.quality import compare
 from modules.ingest.report import read_report
-from tests.pipeline.command import CONFIG, QUICK, aiqleads, run_pipeline
-from tests.pipeline.conftest import PushedRun
+from tests.pipeline.command import CONFIG, QUICK, PushedRun, aiqleads, run_pipeline
 
 COMPONENTS = (
     "ColumnarExampleGen",

@@ -34,9 +34,7 @@ def half_plus(folder: Path, version: int, b: float = 2.0) -> Path:
 
     module = HalfPlus()
     path = folder / str(version)
-    tf.saved_model.save(
-        module, str(path), signatures={"serving_default": module.serving_default, "many": module.many}
-    )
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serving_default, "many": module.many})
     return path
 
 
