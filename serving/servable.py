@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +64,19 @@ class Servable:
       servable_id: the name and version it serves as.
       path: the version's directory.
       config: serialized tensorflow.ConfigProto.
+      tags: of the graph to load.
 
     Raises:
       ServingError: the version cannot be loaded, with the loader's own code and message.
     """
 
-    def __init__(self, servable_id: ServableId, path: str | Path, config: bytes = b"") -> None:
+    def __init__(
+        self, servable_id: ServableId, path: str | Path, config: bytes = b"", tags: Sequence[str] = ("serve",)
+    ) -> None:
         self.id = servable_id
         self.path = Path(path)
         try:
-            self._session = Session(path, config)
+            self._session = Session(path, config, tags)
         except NativeError as error:
             raise ServingError(_code(error.code), str(error)) from error
         graph = MetaGraphDef.FromString(self._session.meta_graph)

@@ -1,0 +1,1 @@
+"""gRPC transport: PredictionService, ModelService, health and reflection on grpc.aio."""
