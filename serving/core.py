@@ -20,7 +20,6 @@ from modules.native.protos import (
     predict_pb2,
     regression_pb2,
 )
-from serving import tensors
 from serving.errors import Code, ServingError, invalid
 from serving.inference import classify, metadata, multi_inference, predict, regress
 from serving.manager import ModelManager
@@ -72,12 +71,7 @@ class ModelServer:
         """Predict. size: bytes of the request, if known."""
         _require_spec(request)
         with self.manager.lease(request.model_spec) as servable:
-
-            def plan() -> predict.PredictPlan:
-                inputs = {alias: tensors.decode(proto) for alias, proto in request.inputs.items()}
-                return predict.plan(servable, request.model_spec.signature_name, inputs, request.output_filter)
-
-            planned = await self._perhaps_in_thread(plan, size)
+            planned = await self._perhaps_in_thread(lambda: predict.plan_request(servable, request), size)
             arrays = await self._run(servable, planned.call, deadline, "Predict")
             return await self._perhaps_in_thread(lambda: predict.respond(servable, planned, arrays), _bytes(arrays))
 
@@ -148,6 +142,7 @@ class ModelServer:
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """GetModelMetadata: the signatures of a version."""
         _require_spec(request)
+        metadata.check(request)
         with self.manager.lease(request.model_spec) as servable:
             return metadata.respond(servable, request)
 

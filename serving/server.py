@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def start_logging(level: str) -> None:
     """Logs to standard error, a line an event; TensorFlow's C++ only speaks of errors unless told otherwise."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(
         level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S"
     )

@@ -5,9 +5,13 @@ Reference: tensorflow/c/c_api.h, tensorflow/c/tf_tensor.h, tensorflow/c/tf_tstri
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.machinery
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
         _pointer,
         [_pointer, _pointer, _text, _pointer, _int, _pointer, _pointer, _pointer],
     ),
+    ("TF_NewSession", _pointer, [_pointer, _pointer, _pointer]),
     ("TF_CloseSession", None, [_pointer, _pointer]),
     ("TF_DeleteSession", None, [_pointer, _pointer]),
     ("TF_GraphOperationByName", _pointer, [_pointer, _text]),
@@ -96,10 +101,46 @@ def library() -> ctypes.CDLL:
       RuntimeError: TensorFlow is not installed.
     """
     folder = wheel()
-    ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
-    lib = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
-    declare(lib)
+    with _native_chatter_hidden():
+        ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
+        lib = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+        declare(lib)
+        _find_devices(lib)
     return lib
+
+
+def _find_devices(lib: ctypes.CDLL) -> None:
+    """Opens and closes an empty session: the search for devices is done, and has said what it says."""
+    status, graph = ctypes.c_void_p(lib.TF_NewStatus()), ctypes.c_void_p(lib.TF_NewGraph())
+    options = ctypes.c_void_p(lib.TF_NewSessionOptions())
+    session = ctypes.c_void_p(lib.TF_NewSession(graph, options, status))
+    if session:
+        lib.TF_CloseSession(session, status)
+        lib.TF_DeleteSession(session, status)
+    lib.TF_DeleteSessionOptions(options)
+    lib.TF_DeleteGraph(graph)
+    lib.TF_DeleteStatus(status)
+
+
+@contextlib.contextmanager
+def _native_chatter_hidden() -> Iterator[None]:
+    """Keeps off standard error what TensorFlow says about missing GPUs before its logging knows TF_CPP_MIN_LOG_LEVEL.
+
+    A value of 0 or 1 there shows it. It can go once TensorFlow initialises absl's log before its first message.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @functools.cache

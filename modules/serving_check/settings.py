@@ -11,6 +11,9 @@ class ServingCheckSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     requests: int = Field(default=200, ge=10, description="timed single-row requests to the default signature")
     p99_ms: float = Field(default=50.0, gt=0, description="latency budget of a single-row request")
+    through_server: bool = Field(
+        default=True, description="also start the model server and ask the warm-up requests over gRPC and REST"
+    )
     batch_sizes: tuple[int, ...] = Field(default=(0, 1, 7, 64), description="sizes of the requests that are compared")
     tolerance: float = Field(
         default=1e-5, gt=0, description="largest difference |a - b| / max(1, |b|) between loaders, signatures, batches"

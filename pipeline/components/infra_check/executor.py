@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 import modules
+from modules.serving_check.settings import ServingCheckSettings
 
 MODEL_KEY = "model"
 EXAMPLES_KEY = "examples"
@@ -51,29 +53,33 @@ class Executor(base_executor.BaseExecutor):
         files = sorted(str(f) for f in split.iterdir() if f.is_file() and not f.name.startswith((".", "_")))
         with tempfile.TemporaryDirectory() as folder:
             warmup = Path(folder) / "warmup"
-            report = _check(
-                model_path, files, exec_properties[SETTINGS_KEY], exec_properties[MODEL_NAME_KEY], warmup, Path(folder)
-            )
+            settings, model_name = exec_properties[SETTINGS_KEY], exec_properties[MODEL_NAME_KEY]
+            report = _check(model_path, files, settings, model_name, warmup, Path(folder))
             uri = Path(blessing.uri)
-            io_utils.write_string_file(str(uri / REPORT_FILE), json.dumps(report, indent=2))
+            stamped = path_utils.stamped_model_path(blessing.uri)
+            if report["ok"]:
+                io_utils.copy_dir(model_path, stamped)
+                io_utils.copy_file(str(warmup), path_utils.warmup_file_path(stamped), overwrite=True)
+                if ServingCheckSettings.model_validate_json(settings).through_server:
+                    _through_server(report, Path(stamped), model_name)
             latency = report.get("latency_ms", {}).get("serving_default", {})
             for key in ("p50", "p99"):
                 if key in latency:
                     blessing.set_float_custom_property(f"{key}_ms", float(latency[key]))
             if report["ok"]:
-                stamped = path_utils.stamped_model_path(blessing.uri)
-                io_utils.copy_dir(model_path, stamped)
-                io_utils.copy_file(str(warmup), path_utils.warmup_file_path(stamped), overwrite=True)
                 blessing.set_int_custom_property(HAS_MODEL_PROPERTY, 1)
                 io_utils.write_string_file(str(uri / BLESSED_FILE), "")
                 blessing.set_int_custom_property(BLESSED_PROPERTY, 1)
             else:
+                # Nobody shall push what was not blessed.
+                shutil.rmtree(stamped, ignore_errors=True)
                 reasons = [f"{name}: {fault}" for name, fault in report["failed"].items()]
                 for reason in reasons:
                     logging.warning("infrastructure check: %s", reason)
                 io_utils.write_string_file(str(uri / NOT_BLESSED_FILE), "\n".join(reasons))
                 blessing.set_string_custom_property("reason", "; ".join(reasons)[:2000])
                 blessing.set_int_custom_property(BLESSED_PROPERTY, 0)
+            io_utils.write_string_file(str(uri / REPORT_FILE), json.dumps(report, indent=2))
 
 
 def _check(
@@ -103,6 +109,18 @@ def _check(
         last = process.stderr.strip().splitlines()[-1:] or ["no output"]
         return _failed(f"exit code {process.returncode}: {last[0]}")
     return json.loads(report.read_text())
+
+
+def _through_server(report: dict[str, Any], stamped: Path, model_name: str) -> None:
+    """Adds to the report what the model server, over real sockets, makes of the warm-up requests."""
+    from serving.probe import probe
+
+    found = probe(stamped, model_name)
+    report["server"] = found.as_dict()
+    report["failed"] |= {f"model server: {name}": fault for name, fault in found.failed.items()}
+    report["ok"] = report["ok"] and found.ok
+    if found.ok:
+        report["passed"] = [*report["passed"], "the model server answers over gRPC and REST, and the same"]
 
 
 def _failed(reason: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What the model server is measured against, and the leads that all of them are asked about."""

@@ -1,0 +1,1 @@
+"""Batch prediction: leads of whole files through a published model, in columns."""

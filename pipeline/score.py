@@ -1,0 +1,259 @@
+"""`aiqleads score`: leads of a file or of standard input through a running model server.
+
+Exit codes: 0 scored, 4 bad input, 5 the server cannot be reached or failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol, TextIO
+
+from modules.errors import ConfigError, DataError
+from serving.client import Client, LeadScore, Tls
+from serving.client.table import Chunk, LeadTable, Reading
+
+COLUMNS = ("score", "probability", "probability_low", "probability_high", "confidence", "version")
+Format = Literal["table", "csv", "jsonl"]
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What the command was asked.
+
+    file: path, or "-" for standard input. format: of the output; a table on a terminal and CSV elsewhere by default.
+    id, dataset, skip_bad: how the input is read. The rest says whom to ask, as `serving.client.Client`.
+    """
+
+    file: str
+    server: str = "127.0.0.1:8500"
+    model: str = "lead-scoring"
+    version: int | None = None
+    label: str | None = None
+    format: str | None = None
+    output: Path | None = None
+    id: str | None = None
+    dataset: str | None = None
+    skip_bad: bool = False
+    timeout: float = 5.0
+    batch: int = 512
+    token_file: Path | None = None
+    tls: bool = False
+    ca: Path | None = None
+
+
+def score(options: ScoreOptions) -> int:
+    """Scores and writes; notes on the input and a summary go to standard error.
+
+    Raises:
+      ConfigError: options that cannot be used.
+      DataError: input that cannot be used.
+      ClientError: the server.
+    """
+    chosen = _format(options)
+    reading = _reading(options)
+    begin = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_input(options.file))
+        client = stack.enter_context(
+            Client(
+                options.server,
+                model=options.model,
+                version=options.version,
+                label=options.label,
+                timeout=options.timeout,
+                token=_token(options.token_file),
+                tls=Tls(ca=options.ca) if options.ca else options.tls,
+                max_batch=options.batch,
+            )
+        )
+        table = LeadTable(stream, _shown(options.file), client.features(), reading, _kind(options.file))
+        writer = _WRITERS[chosen](stack.enter_context(_output(options.output)), table.id_column)
+        versions = _write(client, table, writer, _noted(table))
+    _summary(table, options.model, versions, time.perf_counter() - begin)
+    return 0
+
+
+class Writer(Protocol):
+    """Writes scores as they come."""
+
+    def __init__(self, out: TextIO, id_column: str) -> None: ...
+
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None: ...
+
+
+class CsvWriter:
+    """A header, then a line per lead."""
+
+    def __init__(self, out: TextIO, id_column: str) -> None:
+        self._csv = csv.writer(out, lineterminator="\n")
+        self._csv.writerow((id_column, *COLUMNS))
+
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
+        self._csv.writerows(_values(i, s) for i, s in zip(ids, scores, strict=True))
+
+
+class JsonLinesWriter:
+    """A JSON object per lead."""
+
+    def __init__(self, out: TextIO, id_column: str) -> None:
+        self._out, self._keys = out, (id_column, *COLUMNS)
+
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
+        for i, s in zip(ids, scores, strict=True):
+            self._out.write(json.dumps(dict(zip(self._keys, _values(i, s), strict=True)), ensure_ascii=False) + "\n")
+
+
+class TableWriter:
+    """For people: rounded, in columns of a fixed width."""
+
+    def __init__(self, out: TextIO, id_column: str) -> None:
+        self._out = out
+        self._width = max(12, len(id_column))
+        out.write(f"{id_column:<{self._width}}  score  probability         interval  confidence\n")
+
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
+        for i, s in zip(ids, scores, strict=True):
+            self._out.write(
+                f"{i!s:<{self._width}}  {s.score:5.1f}  {s.probability:11.1%}  "
+                f"{f'{s.low:.1%} to {s.high:.1%}':>15}  {s.confidence:10.3f}\n"
+            )
+
+
+_WRITERS: dict[str, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "table": TableWriter}
+
+
+def _values(identity: object, s: LeadScore) -> tuple[Any, ...]:
+    numbers = (s.score, s.probability, s.low, s.high, s.confidence)
+    # Seven digits say all that a 32-bit float holds, without the noise behind it.
+    return (identity, *(float(f"{number:.7g}") for number in numbers), s.version)
+
+
+def _write(client: Client, table: LeadTable, writer: Writer, chunks: Iterator[Chunk]) -> list[int]:
+    """Returns the versions that answered; a new one may take over in the middle."""
+    waiting: deque[Chunk] = deque()
+
+    def columns() -> Iterator[Any]:
+        for chunk in chunks:
+            waiting.append(chunk)
+            # A table without a single known column cannot get here, so every chunk has its length from some feature.
+            yield chunk.columns
+
+    versions: dict[int, None] = {}
+    for scores in client.score_columns(columns()):
+        writer.write(waiting.popleft().ids, scores)
+        versions.update(dict.fromkeys({s.version for s in scores}))
+    return list(versions)
+
+
+def _noted(table: LeadTable) -> Iterator[Chunk]:
+    """The chunks; says once, before the first answer, which columns are ignored and which features are missing."""
+    reported: set[str] = set()
+    for position, chunk in enumerate(table.chunks()):
+        if position == 0 and table.absent:
+            _note(f"features not in the input, taken as missing: {', '.join(sorted(table.absent))}")
+        new = table.ignored - reported
+        if new:
+            _note(f"ignored, not a feature of the model: {', '.join(sorted(new))}")
+            reported |= new
+        yield chunk
+
+
+def _summary(table: LeadTable, model: str, versions: Sequence[int], seconds: float) -> None:
+    if table.bad_rows:
+        _note(f"{table.bad_rows:,} bad rows left out")
+        for line in table.bad:
+            _note(f"  {line}")
+        if table.bad_rows > len(table.bad):
+            _note(f"  and {table.bad_rows - len(table.bad):,} more")
+    by = " and ".join(f"version {v}" for v in versions)
+    _note(f"{table.rows:,} leads scored by {model} {by} in {seconds:.1f} s" if versions else "no leads to score")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _format(options: ScoreOptions) -> str:
+    if options.format is not None:
+        if options.format not in _WRITERS:
+            raise ConfigError(f"--format: expected csv, jsonl or table; received {options.format!r}")
+        return options.format
+    if options.output is not None:
+        return "jsonl" if options.output.suffix in (".jsonl", ".ndjson") else "csv"
+    return "table" if sys.stdout.isatty() else "csv"
+
+
+def _reading(options: ScoreOptions) -> Reading:
+    if options.dataset is None:
+        return Reading(id=options.id, skip_bad=options.skip_bad, chunk=options.batch)
+    from pipeline.config import load_dataset
+
+    dataset = load_dataset(options.dataset)
+    return Reading(
+        id=options.id or dataset.id,
+        features={f.source: f.name for f in dataset.features if f.source != f.name},
+        missing={f.name: frozenset(f.missing_values) for f in dataset.features if f.missing_values},
+        delimiter=dataset.csv.delimiter,
+        skip_bad=options.skip_bad,
+        chunk=options.batch,
+    )
+
+
+def _kind(file: str) -> Literal["csv", "jsonl"] | None:
+    suffix = Path(file.removesuffix(".gz")).suffix.lower()
+    if suffix in (".jsonl", ".ndjson"):
+        return "jsonl"
+    return "csv" if suffix in (".csv", ".tsv") else None
+
+
+def _shown(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+@contextlib.contextmanager
+def _input(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(file, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    with stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that appears once everything is in it."""
+    if path is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(beside, "w", encoding="utf-8", newline="") as out:
+            yield out
+        beside.replace(path)
+    except OSError as error:
+        raise ConfigError(f"--output {path}: {error.strerror or error}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"--token-file {path}: {error.strerror or error}") from None

@@ -1,0 +1,33 @@
+"""A client for TensorFlow Serving's gRPC API that takes leads as plain dicts. Imports no TensorFlow and no NumPy."""
+
+from __future__ import annotations
+
+from serving.client.answers import (
+    LeadScore,
+    ModelMetadata,
+    RankedAction,
+    Recommendation,
+    Signature,
+    TensorInfo,
+    VersionStatus,
+)
+from serving.client.client import Client
+from serving.client.errors import ClientError, LeadError
+from serving.client.leads import Feature, Features
+from serving.client.transport import Tls
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "Feature",
+    "Features",
+    "LeadError",
+    "LeadScore",
+    "ModelMetadata",
+    "RankedAction",
+    "Recommendation",
+    "Signature",
+    "TensorInfo",
+    "Tls",
+    "VersionStatus",
+]

@@ -1,0 +1,299 @@
+"""The client: leads in as plain dicts, scores and recommendations out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from modules.native.protos import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+from serving.client import answers, tensors
+from serving.client.answers import LeadScore, ModelMetadata, Recommendation, VersionStatus
+from serving.client.errors import ClientError
+from serving.client.leads import Columns, Features, Lead
+from serving.client.transport import Tls, Transport
+
+COLUMNS, EXAMPLES = "predict_columns", "serving_default"
+PARALLEL = 2
+"""Requests on the way at the same time when there are several: one is encoded here while another is computed there."""
+
+# What a server says when a request was built for another version's signature.
+_STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a version: its features, and the signature to ask."""
+
+    version: int
+    features: Features
+    signature: str
+    examples_input: str = ""
+
+
+class Client:
+    """Talks to a model server with TensorFlow Serving's API, ours or tensorflow_model_server. Safe for threads.
+
+    >>> with Client("127.0.0.1:8500") as client:  # doctest: +SKIP
+    ...     (answer,) = client.score([{"age": 42, "state": "CA", "visits": 3}])
+    ...     answer.score
+    71.4
+
+    Args:
+      address: gRPC address, `host:port` or `unix:path`.
+      model: name of the served model.
+      version: a version number; the newest one otherwise.
+      label: a version label such as "stable", instead of a number.
+      timeout: seconds for one request, retries included.
+      token: bearer token, for a server that wants one.
+      tls: None for plain text, True for the system's authorities, or `Tls(...)`.
+      retries: further tries while the server is unavailable.
+      backoff: seconds before the first further try; doubles each time, up to 2 s, with jitter.
+      max_batch: leads per request; more are sent in several, answered in order. A server with batching refuses
+        requests above its max_batch_size (1000 unless told otherwise).
+
+    Raises:
+      ClientError: settings that contradict each other.
+    """
+
+    def __init__(
+        self,
+        address: str = "127.0.0.1:8500",
+        *,
+        model: str = "lead-scoring",
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 5.0,
+        token: str | None = None,
+        tls: Tls | bool | None = None,
+        retries: int = 3,
+        backoff: float = 0.1,
+        max_batch: int = 512,
+    ) -> None:
+        if version is not None and label is not None:
+            raise ClientError(f"expected a version or a label, received both: {version} and {label!r}")
+        if max_batch < 1:
+            raise ClientError(f"max_batch: expected at least 1, received {max_batch}")
+        self.model, self.max_batch = model, max_batch
+        self._transport = Transport(address, timeout, token, tls, retries, backoff)
+        self._spec = model_pb2.ModelSpec(name=model)
+        if version is not None:
+            self._spec.version.value = version
+        elif label is not None:
+            self._spec.version_label = label
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._transport.channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._transport.channel)
+        self._known: _Known | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._transport.close()
+
+    def score(self, leads: Iterable[Lead], *, ignore: Collection[str] | bool = ()) -> list[LeadScore]:
+        """Scores leads.
+
+        Args:
+          leads: features by name; a missing value is None, NaN or not there.
+          ignore: keys that are no features and are left out (id, label, time); True for all such keys.
+
+        Returns:
+          One score per lead, in order.
+
+        Raises:
+          LeadError: an unknown feature or a wrong value, with the lead's index.
+          ClientError: the server cannot be reached or refuses, or is no lead-scoring model.
+        """
+        return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, answers.lead_scores)))
+
+    def recommend(self, leads: Iterable[Lead], *, ignore: Collection[str] | bool = ()) -> list[Recommendation]:
+        """Ranks the next actions for leads; a history is a list under its feature's name. Otherwise as `score`."""
+        return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, answers.recommendations)))
+
+    def score_columns(self, chunks: Iterable[Columns]) -> Iterator[list[LeadScore]]:
+        """Scores tables in chunks; reads and holds no more than a few at a time.
+
+        Args:
+          chunks: columns by feature name, all of the same length and at most `max_batch` long; a feature without
+            column is missing, a column without feature is left out.
+
+        Yields:
+          The scores of a chunk, in order.
+
+        Raises:
+          LeadError: a wrong value; the index counts over all chunks.
+          ClientError: as `score`.
+        """
+
+        def numbered() -> Iterator[tuple[Columns, int, int]]:
+            first = 0
+            for columns in chunks:
+                lengths = sorted({len(column) for column in columns.values()})
+                if len(lengths) > 1:
+                    raise ClientError(f"expected columns of the same length, received lengths {lengths}")
+                rows = lengths[0] if lengths else 0
+                yield columns, rows, first
+                first += rows
+
+        return _in_order(
+            numbered(), lambda chunk: self._ask(lambda _: chunk[0], chunk[1], chunk[2], answers.lead_scores)
+        )
+
+    def features(self) -> Features:
+        """The raw features that the model takes; asked once and kept until the version changes.
+
+        Raises:
+          ClientError: as `score`, or the model has no signature that names its features.
+        """
+        return self._require().features
+
+    def metadata(self) -> ModelMetadata:
+        """Signatures of the version that answers.
+
+        Raises:
+          ClientError: the server cannot be reached or does not serve the model.
+        """
+        spec, signatures = self._signatures()
+        return answers.metadata(spec.name, spec.version.value, signatures)
+
+    def status(self) -> list[VersionStatus]:
+        """State of every version of the model that the server knows, or of the one chosen.
+
+        Raises:
+          ClientError: the server cannot be reached or does not know the model.
+        """
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
+        return answers.statuses(self._transport.call(self._models.GetModelStatus, request, self.model))
+
+    def _ask_leads(
+        self,
+        leads: Iterable[Lead],
+        ignore: Collection[str] | bool,
+        read: Callable[[predict_pb2.PredictResponse, int], list[T]],
+    ) -> Iterator[list[T]]:
+        source = iter(leads)
+
+        def chunks() -> Iterator[tuple[list[Lead], int]]:
+            first = 0
+            while chunk := list(itertools.islice(source, self.max_batch)):
+                yield chunk, first
+                first += len(chunk)
+
+        def answer(chunk: tuple[list[Lead], int]) -> list[T]:
+            rows, first = chunk
+            return self._ask(lambda features: features.columns(rows, first, ignore), len(rows), first, read)
+
+        return _in_order(chunks(), answer)
+
+    def _ask(
+        self,
+        columns: Callable[[Features], Columns],
+        rows: int,
+        first: int,
+        read: Callable[[predict_pb2.PredictResponse, int], list[T]],
+    ) -> list[T]:
+        if not rows:
+            return []
+        known = self._require()
+        try:
+            response = self._predict(known, columns, rows, first)
+        except ClientError as error:
+            # A newer version may take other features; then the request is built again, once.
+            if error.code is not None and error.code not in _STALE:
+                raise
+            self._known = None
+            newer = self._require()
+            if newer.version == known.version:
+                raise
+            response = self._predict(newer, columns, rows, first)
+        else:
+            if response.model_spec.version.value != known.version:
+                self._known = None
+        return read(response, rows)
+
+    def _predict(
+        self, known: _Known, columns: Callable[[Features], Columns], rows: int, first: int
+    ) -> predict_pb2.PredictResponse:
+        request = predict_pb2.PredictRequest(model_spec=self._spec)
+        request.model_spec.signature_name = known.signature
+        values = columns(known.features)
+        if known.examples_input:
+            examples = known.features.examples(values, rows, first)
+            request.inputs[known.examples_input].CopyFrom(tensors.vector(tensors.STRING, examples))
+        else:
+            for name, tensor in known.features.tensors(values, rows, first).items():
+                request.inputs[name].CopyFrom(tensor)
+        return self._transport.call(self._prediction.Predict, request, self.model)
+
+    def _require(self) -> _Known:
+        """Features and signature; a single value per feature goes as columns, which is the faster way."""
+        known = self._known
+        if known is not None:
+            return known
+        spec, signatures = self._signatures()
+        where = f"{spec.name} version {spec.version.value}"
+        if COLUMNS not in signatures:
+            raise ClientError(
+                f"{where} has no signature {COLUMNS!r}, which names its raw features; "
+                f"it has: {', '.join(sorted(n for n in signatures if not n.startswith('__')))}"
+            )
+        features = Features.of(signatures[COLUMNS], where)
+        if features.flat:
+            known = _Known(spec.version.value, features, COLUMNS)
+        else:
+            inputs = list(signatures[EXAMPLES].inputs) if EXAMPLES in signatures else []
+            if len(inputs) != 1:
+                raise ClientError(f"{where} has no signature {EXAMPLES!r} that takes serialized tf.Examples")
+            known = _Known(spec.version.value, features, EXAMPLES, inputs[0])
+        self._known = known
+        return known
+
+    def _signatures(self) -> tuple[model_pb2.ModelSpec, dict]:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec, metadata_field=["signature_def"]
+        )
+        response = self._transport.call(self._prediction.GetModelMetadata, request, self.model)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(found)
+        return response.model_spec, dict(found.signature_def)
+
+
+def _in_order(chunks: Iterator[C], answer: Callable[[C], list[T]]) -> Iterator[list[T]]:
+    """Answers of chunks, several computed at a time; the first to fail ends it."""
+    first = next(chunks, None)
+    if first is None:
+        return
+    second = next(chunks, None)
+    if second is None:
+        yield answer(first)
+        return
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="client") as pool:
+        pending: deque[Future[list[T]]] = deque()
+        try:
+            for chunk in itertools.chain((first, second), chunks):
+                pending.append(pool.submit(answer, chunk))
+                if len(pending) > PARALLEL:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
