@@ -137,10 +137,10 @@ def serve(
         Path | None, typer.Option("--batching-parameters", help="Text BatchingParameters of TensorFlow Serving.")
     ] = None,
     ssl_config: Annotated[Path | None, typer.Option("--ssl-config", help="Text SSLConfig: TLS on both ports.")] = None,
-    token_file: Annotated[Path | None, typer.Option("--token-file", help="Callers must show this bearer token.")] = None,
+    token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token to ask callers for.")] = None,
     access_log: Annotated[str, typer.Option("--access-log", help="A JSON line per request; - for stderr.")] = "",
     poll: Annotated[float, typer.Option("--poll", min=0, help="Seconds between looks for new versions; 0 once.")] = 1.0,
-    check: Annotated[bool, typer.Option("--check", help="Ask a few leads over gRPC and REST, show it, and end.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Ask a few leads over both, show it, and end.")] = False,
 ) -> None:
     """Serve every pushed model over TensorFlow Serving's gRPC and REST API."""
     from pipeline.serve import serve, server_options

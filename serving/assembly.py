@@ -5,45 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 
 from modules.native.protos import ConfigProto, model_server_config_pb2
+from serving.access_log import AccessLog
+from serving.auth import BearerToken
 from serving.batching import BatchingRunner, DirectRunner
 from serving.batching.parameters import read as read_batching
 from serving.core import ModelServer
-from serving.errors import Code
+from serving.errors import Code, ServingError
+from serving.grpc_api.auth import RequireToken
 from serving.grpc_api.server import GrpcServer
 from serving.manager import ManagerSettings, ModelManager
 from serving.manager import config as model_configs
+from serving.metrics import Metrics
+from serving.monitoring_config import read as read_monitoring
 from serving.options import ANY_PORT, ServerOptions
+from serving.rest.app import Limits, create_app
 from serving.rest_server import RestServer
 from serving.servable import Servable, ServableId
-
-try:  # PROVISIONAL while these are being written
-    from serving.metrics import Metrics
-except ImportError:
-
-    class Metrics:
-
-        def request(self, *a): ...
-        def runtime(self, *a): ...
-        def exposition(self):
-            return b"", "text/plain"
-        def __getattr__(self, name):
-            return lambda *a, **k: None
-
-
-try:
-    from serving.rest.app import Limits, create_app
-except ImportError:
-    create_app = None
-try:
-    from serving.access_log import AccessLog
-    from serving.auth import BearerToken
-    from serving.monitoring_config import read as read_monitoring
-    from serving.tls import read as read_tls
-except ImportError:
-    AccessLog = None
+from serving.tls import read as read_tls
 from serving.warmup import replay
 
 logger = logging.getLogger("serving")
@@ -63,9 +45,9 @@ class Assembly:
         self.options = options
         self.metrics = Metrics()
         self._tls = read_tls(options.ssl_config_file) if options.ssl_config_file else None
-        self._token = BearerToken.read(options.auth_token_file, options.auth_token_env) if AccessLog else None
+        self._token = BearerToken.read(options.auth_token_file, options.auth_token_env)
         self._log = AccessLog(options.access_log) if options.access_log else None
-        self._monitoring = read_monitoring(options.monitoring_config_file) if AccessLog else (False, "/m")
+        self._monitoring = read_monitoring(options.monitoring_config_file)
         self._session_config = _session_config(options)
         self.manager = ModelManager(
             ManagerSettings(
@@ -80,10 +62,12 @@ class Assembly:
         )
         self._models = _models(options)
         threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
+        self.runner: BatchingRunner | DirectRunner
         if options.enable_batching:
             self.runner = BatchingRunner(read_batching(options.batching_parameters_file), metrics=self.metrics)
         else:
             self.runner = DirectRunner(threads, metrics=self.metrics)
+        self.metrics.watch_queue(self.runner.queue_depth)
         self.core = ModelServer(self.manager, self.runner, self.metrics)
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -107,7 +91,7 @@ class Assembly:
             self._grpc = GrpcServer(
                 self.core,
                 self._observe,
-                None if self._token is None else self._token.check,
+                [] if self._token is None else [RequireToken(self._token, self._refused)],
                 health=options.enable_grpc_healthcheck_service,
                 max_message_bytes=options.max_request_bytes,
                 arguments=_channel_arguments(options.grpc_channel_arguments),
@@ -117,7 +101,7 @@ class Assembly:
                 ports["grpc"] = self._grpc.listen(f"{options.host}:{_port(options.port)}", credentials)
             if options.grpc_socket_path:
                 self._grpc.listen(f"unix:{options.grpc_socket_path}", credentials)
-        if options.rest_api_port and create_app:
+        if options.rest_api_port:
             enabled, path = self._monitoring
             app = create_app(
                 self.core,
@@ -128,7 +112,7 @@ class Assembly:
                 ),
                 metrics=self.metrics.exposition if enabled else None,
                 metrics_path=path,
-                authorize=None if self._token is None else self._token.check,
+                authorize=None if self._token is None else self._token.check_headers,
                 on_request=self._observe_rest,
             )
             self._rest = RestServer(app, None if self._tls is None else self._tls.ssl_context(), options.drain_seconds)
@@ -162,12 +146,16 @@ class Assembly:
         tags = tuple(t for t in self.options.saved_model_tags.split(",") if t)
         servable = Servable(servable_id, path, self._session_config, tags)
         if self.options.enable_model_warmup:
+            start, code = time.perf_counter(), Code.OK
             try:
                 for _ in range(max(1, self.options.num_request_iterations_for_warmup)):
                     replay(servable)
-            except BaseException:
+            except BaseException as error:
+                code = error.code if isinstance(error, ServingError) else Code.UNKNOWN
                 servable.close()
                 raise
+            finally:
+                self.metrics.warmup(str(path), code, time.perf_counter() - start)
         return servable
 
     def _start_models(self) -> None:
@@ -192,6 +180,10 @@ class Assembly:
             except Exception:
                 logger.exception("looking for new models in %s failed; trying again", root)
 
+    def _refused(self, method: str, error: ServingError) -> None:
+        if self._log is not None:
+            self._log.write("grpc", "", method, "", None, error.code, 0.0, 0, 0)
+
     def _observe(
         self, transport: str, peer: str, model: str, version: int | None, api: str,
         code: Code, seconds: float, bytes_in: int, bytes_out: int,
@@ -214,7 +206,7 @@ def _models(options: ServerOptions) -> model_server_config_pb2.ModelServerConfig
     if options.root is not None:
         return model_configs.discover(options.root)
     if options.model_config_file:
-        return model_configs.read(options.model_config_file)
+        return model_configs.read_config(Path(options.model_config_file))
     return model_configs.single(options.model_name, options.model_base_path)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from modules.native.protos import prediction_log_pb2, prediction_service_pb2_grpc
 from serving import tensors
 from serving.process import Running, start_server
-from serving.warmup import read_records
+from serving.warmup import read_logs
 
 TIMEOUT_SECONDS = 30
 TOLERANCE = 1e-5
@@ -67,7 +67,7 @@ def probe(model_dir: Path, model_name: str, requests: int = 100) -> ProbeReport:
                 "--enable_batching",
                 "--max_num_load_retries=0",
             ) as server:
-                _ask(server, model_name, list(read_records(model_dir)), requests, report)
+                _ask(server, model_name, list(read_logs(model_dir)), requests, report)
         except (RuntimeError, TimeoutError) as error:
             report.failed["the server starts"] = " ".join(str(error).split())[-500:]
     report.seconds = round(time.perf_counter() - start, 3)

@@ -42,22 +42,36 @@ def replay(servable: Servable, limit: int = LIMIT) -> int:
       ServingError: DATA_LOSS, not a file of TFRecords, or a damaged one; INVALID_ARGUMENT, a record that is no
         PredictionLog, or more than `limit`; UNIMPLEMENTED, a SessionRun log; or what a request itself fails with.
     """
-    path = servable.path / REQUESTS
-    if not path.is_file():
-        return 0
     count = 0
+    for log in read_logs(servable.path, limit):
+        _run(servable, log)
+        count += 1
+    return count
+
+
+def read_logs(version: Path, limit: int = LIMIT) -> Iterator[prediction_log_pb2.PredictionLog]:
+    """The warm-up requests that a version carries, in order; none without the file.
+
+    Args:
+      version: the version's directory.
+      limit: most records the file may hold.
+
+    Raises:
+      ServingError: as `replay`, but for what a request fails with.
+    """
+    path = version / REQUESTS
+    if not path.is_file():
+        return
     with path.open("rb") as file:
-        for record in _records(file, path.stat().st_size):
+        for count, record in enumerate(_records(file, path.stat().st_size), 1):
+            if count > limit:
+                raise invalid(f"Number of warmup records exceeds the maximum ({limit}) at {path}")
             try:
                 log = prediction_log_pb2.PredictionLog.FromString(record)
             except DecodeError as error:
                 shown = record.decode(errors="replace")
                 raise invalid(f"Failed to parse warmup record: {shown} from {path}") from error
-            _run(servable, log)
-            count += 1
-            if count > limit:
-                raise invalid(f"Number of warmup records exceeds the maximum ({limit}) at {path}")
-    return count
+            yield log
 
 
 def _run(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:

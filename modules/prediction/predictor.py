@@ -61,10 +61,13 @@ class Predictor:
           NativeError: the run failed.
           ConfigError: an output does not have one value per lead.
         """
-        runs = range(0, max(rows, 1), RUN_ROWS)
+        # As many runs for each thread, so that none waits for the last one.
+        rounds = max(1, -(-rows // (RUN_ROWS * self.threads)))
+        size = max(1, -(-rows // (rounds * self.threads)))
+        runs = range(0, max(rows, 1), size)
 
         def run(start: int) -> list[np.ndarray]:
-            count = min(RUN_ROWS, rows - start)
+            count = min(size, rows - start)
             return self._function([feed(columns[e.name].slice(start, count), e.dtype) for e in self.signature.inputs])
 
         parts = list(self._pool.map(run, runs)) if self._pool and len(runs) > 1 else [run(start) for start in runs]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import grpc
 
 from serving.core import ModelServer
-from serving.grpc_api.services import MODEL_SERVICE, PREDICTION_SERVICE, Authorize, RequestObserver, generic_handlers
+from serving.grpc_api.services import MODEL_SERVICE, PREDICTION_SERVICE, RequestObserver, generic_handlers
 
 # The largest message of tensorflow_model_server.
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -19,7 +19,7 @@ class GrpcServer:
     Args:
       core: answers.
       observe: told of every finished request.
-      authorize: None lets everybody in.
+      interceptors: see every call first.
       health: adds the standard health service, for the server ("") and both services' names.
       max_message_bytes: a larger request is RESOURCE_EXHAUSTED and not read into memory.
       arguments: gRPC channel arguments, (key, int or text).
@@ -29,7 +29,7 @@ class GrpcServer:
         self,
         core: ModelServer,
         observe: RequestObserver | None = None,
-        authorize: Authorize | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         health: bool = True,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         arguments: Sequence[tuple[str, int | str]] = (),
@@ -41,8 +41,8 @@ class GrpcServer:
             ("grpc.so_reuseport", 0),
             *arguments,
         ]
-        self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers(generic_handlers(core, observe, authorize))
+        self._server = grpc.aio.server(options=options, interceptors=list(interceptors))
+        self._server.add_generic_rpc_handlers(generic_handlers(core, observe))
         self._health = None
         names = [PREDICTION_SERVICE, MODEL_SERVICE]
         if health:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError, Message
@@ -51,9 +51,6 @@ class RequestObserver(Protocol):
     ) -> None: ...
 
 
-Authorize = Callable[[str | None], ServingError | None]
-
-
 @dataclass(frozen=True)
 class Method:
     """A remote procedure: its request type and what answers it."""
@@ -87,24 +84,21 @@ def methods(core: ModelServer) -> list[Method]:
     ]
 
 
-def generic_handlers(
-    core: ModelServer, observe: RequestObserver | None, authorize: Authorize | None
-) -> list[grpc.GenericRpcHandler]:
+def generic_handlers(core: ModelServer, observe: RequestObserver | None) -> list[grpc.GenericRpcHandler]:
     """Both services as generic handlers.
 
     Args:
       core: answers.
       observe: told of every finished request; None spares its cost.
-      authorize: given the `authorization` metadata, an error if the caller may not pass.
     """
     by_service: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
     for method in methods(core):
-        endpoint = grpc.unary_unary_rpc_method_handler(_endpoint(method, observe, authorize))
+        endpoint = grpc.unary_unary_rpc_method_handler(_endpoint(method, observe))
         by_service.setdefault(method.service, {})[method.name] = endpoint
     return [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
 
 
-def _endpoint(method: Method, observe: RequestObserver | None, authorize: Authorize | None):
+def _endpoint(method: Method, observe: RequestObserver | None):
     parse = method.request_type.FromString
     handler = method.handler
     name = method.name
@@ -116,10 +110,6 @@ def _endpoint(method: Method, observe: RequestObserver | None, authorize: Author
         answer = b""
         error: ServingError | None = None
         try:
-            if authorize is not None:
-                error = authorize(_authorization(context))
-                if error is not None:
-                    raise error
             remaining = context.time_remaining()
             request = parse(body)
             response = await handler(request, None if remaining is None else start + remaining, len(body))
@@ -149,15 +139,8 @@ def _endpoint(method: Method, observe: RequestObserver | None, authorize: Author
     return endpoint
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: ServingError) -> NoReturn:
+async def _abort(context: grpc.aio.ServicerContext, error: ServingError) -> None:
     await context.abort(_STATUS[int(error.code)], error.message)
-
-
-def _authorization(context: grpc.aio.ServicerContext) -> str | None:
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
-            return value if isinstance(value, str) else value.decode("latin-1")
-    return None
 
 
 def _model(request: Any, response: Any) -> tuple[str, int | None]:

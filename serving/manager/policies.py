@@ -56,5 +56,4 @@ def evictable(superseded: Collection[int], aspired_total: int, aspired_available
     if not aspired_total:
         return []
     keep = aspired_total - aspired_available
-    ordered = sorted(superseded)
-    return ordered[: len(ordered) - keep] if keep else ordered
+    return sorted(superseded)[: max(0, len(superseded) - keep)]

@@ -107,7 +107,7 @@ def test_every_supported_type_is_read_as_tensorflow_reads_it(proto: TensorProto)
         return
     _, array = tensors.decode(proto, "x")
     if proto.dtype == STRING:
-        assert array.tolist() == expected.tolist()
+        assert array.tolist() == np.asarray(expected, object).tolist()
     elif proto.dtype == 10 and proto.tensor_content:
         # A byte besides 0 and 1 is no bool; TensorFlow copies it, here it is true.
         assert np.array_equal(array, expected.view(np.uint8) != 0)
