@@ -73,6 +73,7 @@ def write_examples(leads: Path, folder: Path) -> None:
 def stock(examples: Path, model: Path, output: Path) -> float:
     """Seconds that the executor of BulkInferrer takes, its imports left out."""
     from tfx.components.bulk_inferrer import executor
+    from tfx.components.util import examples_utils
     from tfx.proto import bulk_inferrer_pb2, example_gen_pb2
     from tfx.types import artifact_utils, standard_artifacts
     from tfx.utils import proto_utils
@@ -80,8 +81,8 @@ def stock(examples: Path, model: Path, output: Path) -> float:
     data = standard_artifacts.Examples()
     data.uri = str(examples)
     data.split_names = artifact_utils.encode_split_names(["bulk"])
-    data.set_int_custom_property("payload_format", example_gen_pb2.FORMAT_TF_EXAMPLE)
-    data.set_string_custom_property("file_format", "tfrecords_gzip")
+    examples_utils.set_payload_format(data, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(data, "tfrecords_gzip")
     served = standard_artifacts.Model()
     served.uri = str(output / "model")
     output.mkdir()

@@ -164,6 +164,56 @@ def serve(
     raise typer.Exit(serve(options))
 
 
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(help="CSV or JSON lines, gzip-compressed or not; - for standard input.")],
+    server: Annotated[str, typer.Option("--server", help="gRPC address of the model server.")] = "127.0.0.1:8500",
+    model: Annotated[str, typer.Option("--model", help="Name of the served model.")] = "lead-scoring",
+    version: Annotated[int | None, typer.Option("--version", help="Version number; the newest otherwise.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Version label, e.g. stable.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl or table; a table on a terminal, CSV elsewhere.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="File to write instead of standard output.")] = None,
+    id_: Annotated[str | None, typer.Option("--id", help="Column that identifies a lead.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Read columns and missing values as this dataset file says.")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for one request.")] = 5.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Leads per request.")] = 512,
+    token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
+    ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+) -> None:
+    """Score leads through a running model server."""
+    from pipeline.score import ScoreOptions
+    from pipeline.score import score as run_score
+
+    raise typer.Exit(
+        run_score(
+            ScoreOptions(
+                file, server, model, version, label, format_, output, id_, dataset, skip_bad, timeout, batch,
+                token_file, tls, ca,
+            )
+        )
+    )  # fmt: skip
+
+
+@app.command("serving-config")
+def serving_config(
+    file: Annotated[Path | None, typer.Argument(help="Source; configs/serving/serving.yaml otherwise.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; the source's otherwise.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether the files agree with the source.")] = False,
+    set_: SetOption = None,
+) -> None:
+    """Write the configuration of the real tensorflow_model_server."""
+    from modules.configuration import parse_override
+    from pipeline.serving_config import serving_config as write
+
+    raise typer.Exit(write(file, out, check, dict(parse_override(text) for text in set_ or [])))
+
+
 @data_app.command("generate")
 def data_generate(
     rows: Annotated[int, typer.Option("--rows", min=1, help="Leads, over all spans.")],

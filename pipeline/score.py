@@ -169,13 +169,18 @@ def _noted(table: LeadTable) -> Iterator[Chunk]:
 
 def _summary(table: LeadTable, model: str, versions: Sequence[int], seconds: float) -> None:
     if table.bad_rows:
-        _note(f"{table.bad_rows:,} bad rows left out")
-        for line in table.bad:
-            _note(f"  {line}")
+        _note(f"left out {_count(table.bad_rows, 'bad row')}")
+        for line, reason in sorted(table.bad.items()):
+            _note(f"  line {line}: {reason}")
         if table.bad_rows > len(table.bad):
             _note(f"  and {table.bad_rows - len(table.bad):,} more")
     by = " and ".join(f"version {v}" for v in versions)
-    _note(f"{table.rows:,} leads scored by {model} {by} in {seconds:.1f} s" if versions else "no leads to score")
+    leads = _count(table.rows, "lead")
+    _note(f"{leads} scored by {model} {by} in {seconds:.1f} s" if versions else "no leads to score")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _note(text: str) -> None:

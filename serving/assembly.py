@@ -30,6 +30,15 @@ from serving.warmup import replay
 
 logger = logging.getLogger("serving")
 
+# REST's words for the calls, as metrics name them.
+_API_NAMES = {
+    "predict": "Predict",
+    "classify": "Classify",
+    "regress": "Regress",
+    "status": "GetModelStatus",
+    "metadata": "GetModelMetadata",
+}
+
 
 class Assembly:
     """A whole server.
@@ -197,7 +206,7 @@ class Assembly:
         code: Code, seconds: float, bytes_in: int, bytes_out: int, peer: str = "",
     ) -> None:  # fmt: skip
         if model:
-            self.metrics.request(model, api, "REST", code, seconds)
+            self.metrics.request(model, _API_NAMES.get(api, api), "REST", code, seconds)
         if self._log is not None:
             self._log.write("rest", peer, f"{method} {path}", model, version, code, seconds, bytes_in, bytes_out)
 

@@ -27,6 +27,9 @@ COLUMNS, EXAMPLES = "predict_columns", "serving_default"
 PARALLEL = 2
 """Requests on the way at the same time when there are several: one is encoded here while another is computed there."""
 
+FEW = 4
+"""Up to this many leads go as tf.Examples, more as columns: one lead takes 0.85 of the time that way, 512 take 1.8."""
+
 # What a server says when a request was built for another version's signature.
 _STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
@@ -36,12 +39,11 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known of a version: its features, and the signature to ask."""
+    """What is known of a version: its features, and the input of `serving_default` that takes examples, if any."""
 
     version: int
     features: Features
-    signature: str
-    examples_input: str = ""
+    examples: str | None
 
 
 class Client:
@@ -233,18 +235,18 @@ class Client:
         self, known: _Known, columns: Callable[[Features], Columns], rows: int, first: int
     ) -> predict_pb2.PredictResponse:
         request = predict_pb2.PredictRequest(model_spec=self._spec)
-        request.model_spec.signature_name = known.signature
         values = columns(known.features)
-        if known.examples_input:
+        if known.examples is not None and (rows <= FEW or not known.features.flat):
+            request.model_spec.signature_name = EXAMPLES
             examples = known.features.examples(values, rows, first)
-            request.inputs[known.examples_input].CopyFrom(tensors.vector(tensors.STRING, examples))
+            request.inputs[known.examples].CopyFrom(tensors.vector(tensors.STRING, examples))
         else:
+            request.model_spec.signature_name = COLUMNS
             for name, tensor in known.features.tensors(values, rows, first).items():
                 request.inputs[name].CopyFrom(tensor)
         return self._transport.call(self._prediction.Predict, request, self.model)
 
     def _require(self) -> _Known:
-        """Features and signature; a single value per feature goes as columns, which is the faster way."""
         known = self._known
         if known is not None:
             return known
@@ -256,14 +258,12 @@ class Client:
                 f"it has: {', '.join(sorted(n for n in signatures if not n.startswith('__')))}"
             )
         features = Features.of(signatures[COLUMNS], where)
-        if features.flat:
-            known = _Known(spec.version.value, features, COLUMNS)
-        else:
-            inputs = list(signatures[EXAMPLES].inputs) if EXAMPLES in signatures else []
-            if len(inputs) != 1:
-                raise ClientError(f"{where} has no signature {EXAMPLES!r} that takes serialized tf.Examples")
-            known = _Known(spec.version.value, features, EXAMPLES, inputs[0])
-        self._known = known
+        inputs = dict(signatures[EXAMPLES].inputs) if EXAMPLES in signatures else {}
+        name, info = next(iter(inputs.items()), (None, None))
+        examples = name if len(inputs) == 1 and info is not None and info.dtype == tensors.STRING else None
+        if examples is None and not features.flat:
+            raise ClientError(f"{where} has no signature {EXAMPLES!r} that takes tf.Examples, and features with lists")
+        self._known = known = _Known(spec.version.value, features, examples)
         return known
 
     def _signatures(self) -> tuple[model_pb2.ModelSpec, dict]:

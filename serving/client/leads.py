@@ -193,7 +193,7 @@ class Features:
             example = Example()
             features = example.features.feature
             for feature, column in used:
-                if _missing(column[i]):
+                if _missing(column[i]) or column[i] in ("", b""):
                     continue
                 values = (
                     feature.encode_list(column[i], first + i)

@@ -65,7 +65,7 @@ class LeadTable:
     Attributes:
       id_column: what `ids` of chunks are: a column's name, or "line".
       ignored: columns that are no features. absent: features that no row so far has a column for.
-      rows: good rows so far. bad_rows: left-out ones. bad: the first of them, "line 7: ...".
+      rows: good rows so far. bad_rows: left-out ones. bad: some of them, line number -> what is wrong.
 
     Raises:
       DataError: no rows, no header, a header that names a column twice or no feature at all, or no such id column.
@@ -84,7 +84,7 @@ class LeadTable:
         self.ignored: set[str] = set()
         self.absent: set[str] = set(features.names)
         self.rows = self.bad_rows = 0
-        self.bad: list[str] = []
+        self.bad: dict[int, str] = {}
         self._id: str | None = reading.id
         self.id_column = reading.id or "line"
         self._header: list[str] = []
@@ -225,7 +225,7 @@ class LeadTable:
             raise DataError(f"{self._name}: line {line}: {reason}", ["--skip-bad leaves bad rows out"])
         self.bad_rows += 1
         if len(self.bad) < SHOWN_BAD_ROWS:
-            self.bad.append(f"line {line}: {reason}")
+            self.bad[line] = reason
 
     def _safely(self, source: Iterator[Any]) -> Iterator[Any]:
         try:

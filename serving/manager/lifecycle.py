@@ -18,7 +18,7 @@ from serving.errors import ServingError
 from serving.manager import policies
 from serving.manager.config import ModelConfig
 from serving.manager.lease import Handle
-from serving.manager.loading import Load, Workers, as_serving_error, give_memory_back
+from serving.manager.loading import Load, Workers, as_serving_error, give_memory_back, require_variables
 from serving.manager.source import fingerprint
 from serving.manager.versions import History, Model, State, Version
 from serving.servable import ServableId
@@ -136,7 +136,9 @@ class Lifecycle:
         self._loaders.stop(remaining(deadline))
         with self.changed:
             done = self.changed.wait_for(lambda: not self.models, remaining(deadline))
-        self._unloader.stop(remaining(deadline))
+        # Otherwise whoever holds a lease beyond the deadline still gets it unloaded.
+        if done:
+            self._unloader.stop(remaining(deadline))
         return done
 
     def _leaving(self, model: Model) -> list[Version]:
@@ -201,6 +203,7 @@ class Lifecycle:
         version.loaded_from = version.changed_to = fingerprint(version.path)
         start = time.perf_counter()
         try:
+            require_variables(version.path)
             servable = self._load(version.id, version.path)
         except Exception as error:
             self._failed(version, as_serving_error(error), time.perf_counter() - start)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from google.protobuf.message import DecodeError
+
+from modules.native.protos import SavedModel
 from serving.errors import Code, ServingError
 from serving.servable import Servable, ServableId
 from serving.warmup import replay
@@ -31,6 +34,27 @@ def load_and_warm_up(servable_id: ServableId, path: Path) -> Servable:
         servable.close()
         raise
     return servable
+
+
+def require_variables(path: Path) -> None:
+    """Refuses a graph with variables whose values are missing.
+
+    TensorFlow's loader takes such a version for one without variables (tensorflow/cc/saved_model/loader.cc,
+    RunRestore); it would replace one that works and then fail every request.
+
+    Raises:
+      ServingError: NOT_FOUND, the graph has something to restore and there is no `variables/variables.index`.
+    """
+    index, graph = path / "variables" / "variables.index", path / "saved_model.pb"
+    if index.is_file() or not graph.is_file():
+        return
+    try:
+        model = SavedModel.FromString(graph.read_bytes())
+    except DecodeError:
+        # The loader has better words for it.
+        return
+    if any(meta_graph.saver_def.restore_op_name for meta_graph in model.meta_graphs):
+        raise ServingError(Code.NOT_FOUND, f"Could not find {index}, from which the graph restores its variables")
 
 
 def as_serving_error(error: Exception) -> ServingError:

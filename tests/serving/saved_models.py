@@ -91,3 +91,21 @@ def vocabulary_model(folder: Path, version: int, words: list[str]) -> Path:
     tf.saved_model.save(module, str(path), signatures={"serving_default": module.serving_default})
     asset.unlink()
     return path
+
+
+def slow_model(folder: Path, version: int) -> Path:
+    """TensorFlow 2: counts to the largest x in a loop of small matrix products, answers y = x; x float [n]."""
+
+    class Slow(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def serving_default(self, x):
+            matrix = tf.eye(16) * (1 + 0 * tf.reduce_max(x))
+            step, product = tf.constant(0.0), matrix
+            while step < tf.reduce_max(x):
+                step, product = step + 1, tf.linalg.matmul(product, matrix)
+            return {"y": x + 0 * product[0, 1]}
+
+    module = Slow()
+    path = folder / str(version)
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serving_default})
+    return path

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 
 import pytest
 
+from modules.native.protos import SavedModel
 from serving.errors import Code
 from serving.manager.policies import VersionPolicy
 from serving.servable import Servable
@@ -30,6 +32,10 @@ def cut_the_graph(version):
     file.write_bytes(file.read_bytes()[:1000])
 
 
+def lose_the_variables(version):
+    shutil.rmtree(version / "variables")
+
+
 def empty(version):
     shutil.rmtree(version)
     version.mkdir()
@@ -37,7 +43,8 @@ def empty(version):
 
 BREAKS = [
     (truncate_variables, Code.OUT_OF_RANGE, ""),
-    (cut_the_graph, Code.DATA_LOSS, "saved_model.pb"),
+    (lose_the_variables, Code.NOT_FOUND, "variables.index"),
+    (cut_the_graph, Code.OUT_OF_RANGE, "Read less bytes than requested"),
     (name_an_unknown_op, Code.NOT_FOUND, "NoSuchOp"),
     (empty, Code.NOT_FOUND, "Could not find SavedModel"),
 ]
@@ -65,6 +72,20 @@ def test_a_broken_version_is_told_and_the_old_one_answers_on(break_it, code, wor
     assert ask(manager) == 8.0
 
 
+def test_a_graph_without_variables_needs_no_file_of_them(vocabulary, start, tmp_path):
+    from serving.manager.loading import require_variables
+
+    version = publish(vocabulary, tmp_path / "m", 1)
+    file = version / "saved_model.pb"
+    model = SavedModel.FromString(file.read_bytes())
+    model.meta_graphs[0].ClearField("saver_def")
+    file.write_bytes(model.SerializeToString())
+    shutil.rmtree(version / "variables")
+    require_variables(version)
+    manager, _ = start(models(("m", tmp_path / "m")))
+    assert manager.wait_until_loaded(20)
+
+
 def test_a_missing_asset_is_told(vocabulary, start, tmp_path):
     broken = publish(vocabulary, tmp_path / "m", 1)
     shutil.rmtree(broken / "assets")
@@ -90,7 +111,7 @@ def test_a_failed_load_is_tried_again_as_often_as_told(exports, start, tmp_path)
     until(lambda: events.of(1) == ["LOADING", "FAILED"] * 3)
     time.sleep(0.1)
     assert len(times) == 3
-    assert min(b - a for a, b in zip(times, times[1:], strict=False)) >= QUICK / 1e6
+    assert min(b - a for a, b in itertools.pairwise(times)) >= QUICK / 1e6
     assert status(manager) == {1: ("END", Code.INTERNAL, "ValueError: no luck")}
 
 
@@ -115,9 +136,7 @@ def test_a_version_that_is_still_being_copied_loads_once_it_is_whole(exports, st
     version = tmp_path / "m" / "1"
     (version / "variables").mkdir(parents=True)
     shutil.copy(exports[1] / "saved_model.pb", version)
-    manager, events = start(
-        models(("m", tmp_path / "m")), max_num_load_retries=0, load_retry_interval_micros=HOUR
-    )
+    manager, events = start(models(("m", tmp_path / "m")), max_num_load_retries=0, load_retry_interval_micros=HOUR)
     until(lambda: "FAILED" in events.of(1))
     manager.poll()
     manager.poll()
@@ -155,9 +174,7 @@ def test_with_two_versions_to_serve_a_broken_third_costs_none_of_them(exports, s
     for version in (1, 2):
         publish(exports[version], tmp_path / "m", version)
     policy = VersionPolicy(latest=VersionPolicy.Latest(num_versions=2))
-    manager, events = start(
-        models(("m", tmp_path / "m"), model_version_policy=policy), load_retry_interval_micros=HOUR
-    )
+    manager, events = start(models(("m", tmp_path / "m"), model_version_policy=policy), load_retry_interval_micros=HOUR)
     assert manager.wait_until_loaded(20)
     cut_the_graph(publish(exports[3], tmp_path / "m", 3))
     manager.poll()
@@ -176,7 +193,7 @@ def test_a_failed_warm_up_is_a_failed_load(exports, start, tmp_path):
 
     version = publish(exports[1], tmp_path / "m", 1)
     (version / "assets.extra").mkdir()
-    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no records")
+    (version / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"these are no records")
     manager, _ = start(models(("m", tmp_path / "m")), load=load_and_warm_up, load_retry_interval_micros=HOUR)
     assert not manager.wait_until_loaded(20)
     assert status(manager)[1][:2] == ("END", Code.DATA_LOSS)

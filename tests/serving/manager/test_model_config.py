@@ -47,8 +47,7 @@ ENTRY = 'config {{ name: "{}" base_path: "{}" model_platform: "{}" }}'
         (ENTRY.format("x", "/a", "torch"), "Model x requests unsupported platform torch"),
         (
             ENTRY.format("x", "/a", ""),
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) "
-            "nor ModelServerConfig::model_platform.",
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform.",
         ),
         (
             'config { name: "x" base_path: "/a" model_platform: "tensorflow" model_type: TENSORFLOW }',

@@ -194,9 +194,7 @@ def test_a_wrong_label_at_start_is_told_once_all_is_loaded(exports, start, tmp_p
 def test_with_leave_a_new_label_may_name_any_version_but_an_old_one_may_not_move_to_it(exports, start, tmp_path):
     publish(exports[1], tmp_path / "m", 1)
     base = ("m", tmp_path / "m")
-    manager, _ = start(
-        models(base, version_labels={"stable": 1}), allow_version_labels_for_unavailable_models=True
-    )
+    manager, _ = start(models(base, version_labels={"stable": 1}), allow_version_labels_for_unavailable_models=True)
     assert manager.wait_until_loaded(20)
     manager.reload(models(base, version_labels={"stable": 1, "canary": 7}))
     error = refused(manager.lease, spec(label="canary"))
