@@ -7,13 +7,14 @@ import datetime as dt
 import fcntl
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modules import progress
+from modules import errors, progress
 from modules.errors import AiqleadsError, ConfigError, DataError
 from modules.prediction import inputs, predictor, report, shards, versions
 from modules.prediction.inputs import InputFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 QUARANTINE_FILE = "quarantine.jsonl"
 _STAGING = ".predicting-"
+_KNOWN = re.compile(r"^modules\.errors\.(ConfigError|DataError): (.*)", re.MULTILINE)
 _LOCAL_RUNNERS = ("FnApiRunner", "DirectRunner", "BundleBasedDirectRunner")
 
 
@@ -194,12 +196,21 @@ def _execute(run: Run, job: Job) -> tuple[list[FileResult], float | None]:
     return found, model_s
 
 
-def _raise_known(error: BaseException | None) -> None:
-    """Raises the first error that a user can act on; Beam wraps what a worker raised."""
-    while error is not None:
-        if isinstance(error, AiqleadsError):
-            raise error
-        error = error.__cause__ or error.__context__
+def _raise_known(error: BaseException) -> None:
+    """Raises the first error that a user can act on: Beam wraps what a worker raised, or has only its text."""
+    text = str(error)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AiqleadsError):
+            raise type(cause)(_without_step(str(cause)), cause.details) from error
+        cause = cause.__cause__ or cause.__context__
+    for found in _KNOWN.finditer(text):
+        raise getattr(errors, found[1])(_without_step(found[2])) from error
+
+
+def _without_step(message: str) -> str:
+    """Beam appends the name of the step."""
+    return message.split(" [while running")[0]
 
 
 def _judge(run: Run, whole: report.Counts, job: Job, output: Path) -> bool:

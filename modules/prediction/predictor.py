@@ -17,9 +17,10 @@ from modules.native.session import Session
 from modules.native.tensor import STRING
 from modules.prediction.versions import Signature
 
-# The forest works in chunks of 512 rows; with 4096 rows a run's own cost no longer shows, and with 20,000 its
-# intermediate values leave the cache.
-RUN_ROWS = 4096
+# The forest works in chunks of 512 rows; with 2048 rows a run's own cost hardly shows, and its intermediate values stay
+# in the cache. It must not depend on the machine: TensorFlow's elementwise functions treat the last rows of a run
+# apart, and the last bit of an answer with them.
+RUN_ROWS = 2048
 
 
 class Predictor:
@@ -61,13 +62,10 @@ class Predictor:
           NativeError: the run failed.
           ConfigError: an output does not have one value per lead.
         """
-        # As many runs for each thread, so that none waits for the last one.
-        rounds = max(1, -(-rows // (RUN_ROWS * self.threads)))
-        size = max(1, -(-rows // (rounds * self.threads)))
-        runs = range(0, max(rows, 1), size)
+        runs = range(0, max(rows, 1), RUN_ROWS)
 
         def run(start: int) -> list[np.ndarray]:
-            count = min(size, rows - start)
+            count = min(RUN_ROWS, rows - start)
             return self._function([feed(columns[e.name].slice(start, count), e.dtype) for e in self.signature.inputs])
 
         parts = list(self._pool.map(run, runs)) if self._pool and len(runs) > 1 else [run(start) for start in runs]

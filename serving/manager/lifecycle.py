@@ -18,7 +18,7 @@ from serving.errors import ServingError
 from serving.manager import policies
 from serving.manager.config import ModelConfig
 from serving.manager.lease import Handle
-from serving.manager.loading import Load, Workers, as_serving_error, give_memory_back, require_variables
+from serving.manager.loading import Load, Workers, as_serving_error, give_memory_back, load_whole
 from serving.manager.source import fingerprint
 from serving.manager.versions import History, Model, State, Version
 from serving.servable import ServableId
@@ -203,8 +203,7 @@ class Lifecycle:
         version.loaded_from = version.changed_to = fingerprint(version.path)
         start = time.perf_counter()
         try:
-            require_variables(version.path)
-            servable = self._load(version.id, version.path)
+            servable = load_whole(self._load, version.id, version.path, version.loaded_from)
         except Exception as error:
             self._failed(version, as_serving_error(error), time.perf_counter() - start)
             return

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from modules.native.protos import SavedModel
 from serving.errors import Code, ServingError
+from serving.manager.source import fingerprint
 from serving.servable import Servable, ServableId
 from serving.warmup import replay
 
@@ -36,15 +37,32 @@ def load_and_warm_up(servable_id: ServableId, path: Path) -> Servable:
     return servable
 
 
-def require_variables(path: Path) -> None:
-    """Refuses a graph with variables whose values are missing.
+def load_whole(load: Load, servable_id: ServableId, path: Path, before: str) -> Servable:
+    """Loads a version and makes sure that all of it was there.
 
-    TensorFlow's loader takes such a version for one without variables (tensorflow/cc/saved_model/loader.cc,
-    RunRestore); it would replace one that works and then fail every request.
+    TensorFlow's loader takes a graph whose variables are missing for one without variables
+    (tensorflow/cc/saved_model/loader.cc, RunRestore), and half a vocabulary for a small one: a version that is being
+    copied, or deleted, would replace one that works and then fail every request.
+
+    Args:
+      load: makes the servable.
+      servable_id: of the version.
+      path: its directory.
+      before: fingerprint of the directory.
 
     Raises:
-      ServingError: NOT_FOUND, the graph has something to restore and there is no `variables/variables.index`.
+      ServingError: whatever `load` raises; NOT_FOUND, there are no variables though the graph restores some; ABORTED,
+        files changed meanwhile.
     """
+    _require_variables(path)
+    servable = load(servable_id, path)
+    if fingerprint(path) != before:
+        servable.close()
+        raise ServingError(Code.ABORTED, f"Files in {path} changed while they were loaded")
+    return servable
+
+
+def _require_variables(path: Path) -> None:
     index, graph = path / "variables" / "variables.index", path / "saved_model.pb"
     if index.is_file() or not graph.is_file():
         return

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.routing import Mount
 
 from modules.native.protos import (
     classification_pb2,
@@ -124,8 +123,12 @@ def create_app(
       authorize: gets the headers, returns the error to answer or None.
       on_request: for access logs and metrics.
     """
-    api = RestApi(core, limits or Limits(), metrics, metrics_path or METRICS_PATH, authorize, on_request)
-    return Starlette(routes=[Mount("", app=api)])
+    app = Starlette()
+    # In place of routes, whose patterns do not match every path (a line break), and cost more than the answer.
+    app.router.default = RestApi(
+        core, limits or Limits(), metrics, metrics_path or METRICS_PATH, authorize, on_request
+    )  # fmt: skip
+    return app
 
 
 class RestApi:

@@ -22,11 +22,15 @@ class BodyError(ServingError):
     Args:
       code, message: as in ServingError.
       http_status: what the transport answers.
+
+    Attributes:
+      more: whether the client may still be sending.
     """
 
     def __init__(self, code: Code, message: str, http_status: int) -> None:
         super().__init__(code, message)
         self._http_status = http_status
+        self.more = True
 
     @property
     def http_status(self) -> int:
@@ -111,8 +115,13 @@ async def drain(receive: Receive, limit: int = 1 << 23, seconds: float = 1.0) ->
 
 async def _read_on(receive: Receive, message: Message, content: _Plain | _Gunzip) -> bytearray:
     while True:
-        content.add(message.get("body", b""))
-        if not message.get("more_body", False):
+        more = message.get("more_body", False)
+        try:
+            content.add(message.get("body", b""))
+        except BodyError as error:
+            error.more = more
+            raise
+        if not more:
             return content.end()
         message = await receive()
         if message["type"] != "http.request":

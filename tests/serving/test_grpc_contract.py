@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.serving.counting import counting_model, cpu_seconds
 from tests.serving.running import Running, serve
 from tests.serving.saved_models import half_plus, half_plus_two_v1, vocabulary_model
 
@@ -48,19 +48,6 @@ class Served:
     config: model_server_config_pb2.ModelServerConfig
 
 
-def counting_model(path: Path) -> None:
-    """TensorFlow 2: counts in a loop of `turns` turns, int64 scalar, and answers `turns`."""
-
-    class Counting(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([], tf.int64, "turns")])
-        def serving_default(self, turns):
-            (counted,) = tf.while_loop(lambda i: i < turns, lambda i: (i + 1,), (tf.constant(0, tf.int64),))
-            return {"turns": counted}
-
-    module = Counting()
-    tf.saved_model.save(module, str(path), signatures={"serving_default": module.serving_default})
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("models")
@@ -68,7 +55,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         half_plus(folder / "v2", version, b=float(version))
     half_plus_two_v1(folder / "v1", 1)
     vocabulary_model(folder / "words", 5, ["cold", "warm", "hot"])
-    counting_model(folder / "counting" / "1")
+    counting_model(folder / "counting", 1)
     config = text_format.Parse(
         f"""model_config_list {{
           config {{
@@ -113,6 +100,10 @@ def request_for(model: str, signature_name: str = "", **inputs) -> predict_pb2.P
 
 def floats(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
+
+
+def integers(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
 
 
 def examples(*values: float) -> input_pb2.Input:
@@ -166,7 +157,7 @@ def test_one_value_is_repeated_over_the_shape(served: Served) -> None:
 
 
 def test_every_kind_of_value_goes_both_ways(served: Served) -> None:
-    response = served.predict.Predict(request_for("v2", "many", x=floats(1), i=np.int64([41]), s=[b"\xff\x00"]))
+    response = served.predict.Predict(request_for("v2", "many", x=floats(1), i=integers(41), s=[b"\xff\x00"]))
     assert list(response.outputs["i_out"].int64_val) == [42]
     assert list(response.outputs["s_out"].string_val) == [b"\xff\x00"]
     assert list(response.outputs["x_out"].float_val) == [3.0]
@@ -290,7 +281,7 @@ def test_the_right_number_of_inputs_with_a_wrong_name_is_refused(served: Served)
 
 
 def test_an_output_filter_keeps_what_it_names(served: Served) -> None:
-    request = request_for("v2", "many", x=floats(1), i=np.int64([1]), s=[b"a"])
+    request = request_for("v2", "many", x=floats(1), i=integers(1), s=[b"a"])
     request.output_filter.extend(["x_out", "i_out"])
     assert sorted(served.predict.Predict(request).outputs) == ["i_out", "x_out"]
 
@@ -309,7 +300,7 @@ def test_an_output_filter_with_a_name_twice_is_refused(served: Served) -> None:
 
 
 def test_another_type_is_refused(served: Served) -> None:
-    request = request_for("v2", x=np.int64([1]))
+    request = request_for("v2", x=integers(1))
     expected = (INVALID, "Expects arg[0] to be float but int64 is provided")
     assert refused(served.predict.Predict, request) == expected
 
@@ -513,16 +504,7 @@ def test_a_reload_adds_and_removes_models_and_waits_for_new_ones(served: Served)
         pytest.fail("the removed model still answers")
 
 
-def cpu_seconds(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
-
-
 def test_the_callers_deadline_bounds_the_run(served: Served) -> None:
-    for _ in range(5):
-        small = served.predict.Predict(request_for("counting", turns=np.int64(3)), timeout=30)
-        assert list(small.outputs["turns"].int64_val) == [3]
-
     start = time.monotonic()
     code, _ = refused(served.predict.Predict, request_for("counting", turns=np.int64(10**12)), timeout=0.5)
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -531,7 +513,7 @@ def test_the_callers_deadline_bounds_the_run(served: Served) -> None:
     time.sleep(1)
     used = cpu_seconds(served.running.process.pid)
     time.sleep(1)
-    assert cpu_seconds(served.running.process.pid) - used < 0.3
+    assert cpu_seconds(served.running.process.pid) - used < 0.1
 
 
 def test_a_deadline_long_enough_changes_nothing(served: Served) -> None:
@@ -547,7 +529,7 @@ def test_a_long_message_is_cut(served: Served) -> None:
 
 
 def test_a_message_of_many_megabytes_passes_both_ways(served: Served) -> None:
-    values = np.arange(10_000_000, dtype=np.float32)
+    values = np.arange(5_000_000, dtype=np.float32)
     output = served.predict.Predict(request_for("v2", x=values), timeout=60).outputs["y"]
     assert len(output.float_val) == len(values)
     assert output.float_val[-1] == values[-1] * np.float32(0.5) + np.float32(2)

@@ -79,7 +79,7 @@ def test_the_signature_is_looked_up_before_tensors_are_read(half_plus_servable: 
     with pytest.raises(ServingError, match="Serving signature key"):
         predict.plan_request(half_plus_servable, request)
     request.model_spec.signature_name = ""
-    with pytest.raises(ServingError, match="^tensor parsing error: x$"):
+    with pytest.raises(ServingError, match=r"^tensor parsing error: x$"):
         predict.plan_request(half_plus_servable, request)
 
 
@@ -192,6 +192,6 @@ def test_feeds_are_in_the_order_of_the_tensors(half_plus_servable: Servable) -> 
 
 def test_another_number_of_results_is_an_error(half_plus_servable: Servable) -> None:
     plan = predict.plan(half_plus_servable, "", {"x": array([1.0])})
-    with pytest.raises(ServingError, match="^Predict internal error$") as caught:
+    with pytest.raises(ServingError, match=r"^Predict internal error$") as caught:
         predict.respond(half_plus_servable, plan, [])
     assert caught.value.code == Code.UNKNOWN

@@ -102,7 +102,7 @@ def test_every_supported_type_is_read_as_tensorflow_reads_it(proto: TensorProto)
     try:
         expected = as_tensorflow_reads(proto)
     except tf.errors.InvalidArgumentError:
-        with pytest.raises(ServingError, match="^tensor parsing error: x$"):
+        with pytest.raises(ServingError, match=r"^tensor parsing error: x$"):
             tensors.decode(proto, "x")
         return
     _, array = tensors.decode(proto, "x")
@@ -183,13 +183,14 @@ def test_strings_in_content_are_lengths_and_then_characters() -> None:
 
 @pytest.mark.parametrize("content", [b"\x01", b"\x05ab", b"\x01ab", b"\xff" * 1000, b"\xff\xff\xff\xff\xff\xff\x01"])
 def test_strings_in_content_that_do_not_add_up_are_refused(content: bytes) -> None:
-    with pytest.raises(ServingError, match="^tensor parsing error: s$"):
+    with pytest.raises(ServingError, match=r"^tensor parsing error: s$"):
         tensors.decode(tensor(STRING, [1], tensor_content=content), "s")
 
 
 @pytest.mark.parametrize("dtype", [1, 9, 10, STRING])
 @pytest.mark.parametrize("shape", [[10**12], [1 << 31], [10**6, 10**6], [1 << 62, 1 << 62]])
 def test_a_huge_declared_shape_takes_no_memory(dtype: int, shape: list[int]) -> None:
+    values: dict[int, dict[str, list]]
     values = {1: {"float_val": [1.0]}, 9: {"int64_val": [1]}, 10: {"bool_val": [True]}, STRING: {"string_val": [b"x"]}}
     tracemalloc.start()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from serving.errors import Code, ServingError
 from serving.servable import Call, Servable, ServableId
 from tests.serving.saved_models import half_plus_two_v1
 
-Log = prediction_log_pb2.PredictionLog
+Log: Any = prediction_log_pb2.PredictionLog
 
 
 class Recorded(Servable):
@@ -53,7 +54,7 @@ def write(servable: Servable, records: list[bytes]) -> Path:
     return path
 
 
-def predict_log(value: float = 2.0, signature_name: str = "") -> Log:
+def predict_log(value: float = 2.0, signature_name: str = "") -> Any:
     log = Log()
     log.predict_log.request.model_spec.signature_name = signature_name
     log.predict_log.request.inputs["x"].CopyFrom(tensors.encode(np.array([[value]]), 1))

@@ -73,15 +73,12 @@ def test_a_broken_version_is_told_and_the_old_one_answers_on(break_it, code, wor
 
 
 def test_a_graph_without_variables_needs_no_file_of_them(vocabulary, start, tmp_path):
-    from serving.manager.loading import require_variables
-
     version = publish(vocabulary, tmp_path / "m", 1)
     file = version / "saved_model.pb"
     model = SavedModel.FromString(file.read_bytes())
     model.meta_graphs[0].ClearField("saver_def")
     file.write_bytes(model.SerializeToString())
     shutil.rmtree(version / "variables")
-    require_variables(version)
     manager, _ = start(models(("m", tmp_path / "m")))
     assert manager.wait_until_loaded(20)
 
@@ -148,6 +145,35 @@ def test_a_version_that_is_still_being_copied_loads_once_it_is_whole(exports, st
     manager.poll()
     until(lambda: serving(manager) == [1])
     assert ask(manager) == 6.0
+
+
+@pytest.mark.parametrize("happens", ["deleted", "still copied"])
+def test_a_version_whose_files_change_while_it_loads_does_not_serve(happens, exports, start, tmp_path):
+    publish(exports[1], tmp_path / "m", 1)
+
+    def load(servable_id, path):
+        servable = Servable(servable_id, path)
+        if servable_id.version == 2 and not events.of(2)[1:]:
+            if happens == "deleted":
+                shutil.rmtree(path)
+            else:
+                (path / "assets" / "words.tsv").write_text("more words")
+        return servable
+
+    manager, events = start(models(("m", tmp_path / "m")), load=load, load_retry_interval_micros=HOUR)
+    assert manager.wait_until_loaded(20)
+    publish(exports[2], tmp_path / "m", 2)
+    manager.poll()
+    until(lambda: events.of(2) == ["LOADING", "FAILED"])
+    assert serving(manager) == [1]
+    assert Code(status(manager)[2][1]) == Code.ABORTED
+    manager.poll()
+    manager.poll()
+    if happens == "still copied":
+        until(lambda: serving(manager) == [2])
+        assert ask(manager) == 7.0
+    else:
+        assert ask(manager) == 6.0
 
 
 def test_a_broken_version_that_is_deleted_is_forgotten(exports, start, tmp_path):

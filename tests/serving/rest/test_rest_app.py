@@ -413,7 +413,7 @@ PATHS = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(["POST", "POST", "POST", "GET", "PUT", "OPTIONS", "M-SEARCH"]),
     PATHS,
