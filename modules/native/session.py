@@ -66,14 +66,12 @@ class Session:
           outputs: tensor names to fetch.
 
         Raises:
-          NativeError: NOT_FOUND, the graph has no such tensor.
+          NativeError: NOT_FOUND, the graph has no such tensor; FAILED_PRECONDITION, the session has been closed.
         """
-        return Function(
-            self,
-            [self._output(name) for name, _ in inputs],
-            [t for _, t in inputs],
-            [self._output(name) for name in outputs],
-        )
+        with self._use():
+            feeds = [self._output(name) for name, _ in inputs]
+            fetches = [self._output(name) for name in outputs]
+        return Function(self, feeds, [t for _, t in inputs], fetches)
 
     def _output(self, name: str) -> Output:
         operation, _, index = name.partition(":")
