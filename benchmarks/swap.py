@@ -112,7 +112,7 @@ def measure(exports: tuple[Path, Path], swaps: int, seconds: float) -> SwapResul
                         start_mb = resident_mb(server.process.pid)
                     _publish(exports[(swap + 1) % 2], base, swap + 1)
                     shutil.rmtree(base / str(swap - 1), ignore_errors=True)
-                time.sleep(max(2.0, 2 * seconds))
+                time.sleep(max(1.0, 2 * seconds))
                 end_mb = resident_mb(server.process.pid)
             finally:
                 done.set()

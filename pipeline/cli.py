@@ -1,7 +1,7 @@
 """The `aiqleads` command. Nothing heavy is imported before a command needs it.
 
 Exit codes: 0 pushed or nothing to do, 1 unexpected, 2 not blessed, 3 stopped at the data gate, 4 bad configuration
-or data.
+or data, 5 a model server that cannot be reached or failed.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from modules.errors import AiqleadsError, ConfigError, DataError
 from modules.prediction import inputs, predictor, report, shards, versions
 from modules.prediction.inputs import InputFile
 from modules.prediction.report import TENTHS, FileResult, PredictionReport
-from modules.prediction.versions import ModelVersion
 from pipeline.config import Run
 from pipeline.logs import quiet
 

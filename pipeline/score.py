@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import json
 import os
 import sys
@@ -76,8 +77,11 @@ def score(options: ScoreOptions) -> int:
             )
         )
         table = LeadTable(stream, _shown(options.file), client.features(), reading, _kind(options.file))
+        chunks = _noted(table)
+        # JSON lines name their columns only now.
+        beginning = list(itertools.islice(chunks, 1))
         writer = _WRITERS[chosen](stack.enter_context(_output(options.output)), table.id_column)
-        versions = _write(client, table, writer, _noted(table))
+        versions = _write(client, writer, itertools.chain(beginning, chunks))
     _summary(table, options.model, versions, time.perf_counter() - begin)
     return 0
 
@@ -137,14 +141,13 @@ def _values(identity: object, s: LeadScore) -> tuple[Any, ...]:
     return (identity, *(float(f"{number:.7g}") for number in numbers), s.version)
 
 
-def _write(client: Client, table: LeadTable, writer: Writer, chunks: Iterator[Chunk]) -> list[int]:
+def _write(client: Client, writer: Writer, chunks: Iterator[Chunk]) -> list[int]:
     """Returns the versions that answered; a new one may take over in the middle."""
     waiting: deque[Chunk] = deque()
 
     def columns() -> Iterator[Any]:
         for chunk in chunks:
             waiting.append(chunk)
-            # A table without a single known column cannot get here, so every chunk has its length from some feature.
             yield chunk.columns
 
     versions: dict[int, None] = {}

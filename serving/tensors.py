@@ -90,8 +90,8 @@ def decode(proto: TensorProto, alias: str = "") -> tuple[int, np.ndarray]:
 
     Raises:
       ServingError: INVALID_ARGUMENT `tensor parsing error: ALIAS`: another type, a negative or overflowing dimension,
-        more than 64 dimensions, content of the wrong length, or values that would have to be repeated over more than
-        MAX_FILL_BYTES bytes. Memory is never allocated for what a shape declares alone.
+        more than 64 dimensions, content of the wrong length, bools besides 0 and 1, or values that would
+        have to be repeated over more than MAX_FILL_BYTES bytes. Memory is never allocated for what a shape declares alone.
     """
     dtype = proto.dtype
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])
@@ -222,7 +222,10 @@ def _content(content: bytes, dtype: int, count: int, alias: str) -> np.ndarray:
     if len(content) != count * numpy_dtype.itemsize:
         raise _unreadable(alias)
     if dtype == _BOOL:
-        return np.frombuffer(content, np.uint8) != 0
+        flags = np.frombuffer(content, np.uint8)
+        if flags.max() > 1:
+            raise _unreadable(alias)
+        return flags.view(np.bool_)
     return np.frombuffer(content, numpy_dtype)
 
 

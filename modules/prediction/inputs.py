@@ -46,7 +46,8 @@ def find_inputs(dataset: Dataset, patterns: Sequence[str]) -> tuple[InputFile, .
     Raises:
       DataError: a path or pattern matches nothing.
     """
-    files = tuple(os.path.abspath(pattern) for pattern in patterns)
+    # Links are not followed: predictions are named after what was given.
+    files = tuple(os.path.abspath(pattern) for pattern in patterns)  # noqa: PTH100
     sources = resolve(dataset.model_copy(update={"files": files})).files
     found = []
     for source, stem in zip(sources, stems([source.path for source in sources]), strict=True):

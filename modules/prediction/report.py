@@ -129,10 +129,14 @@ class PredictionReport:
 
 
 def earlier_outputs(folder: Path) -> tuple[Path, ...]:
-    """What the report of an earlier job in this folder says it wrote; nothing without a report."""
+    """What the report of an earlier job in this folder says it wrote; nothing without a report, or outside."""
     path = folder / REPORT_FILE
     if not path.is_file():
         return ()
-    values = json.loads(path.read_text())
-    written = [folder / name for file in values["files"] for name in file["outputs"]]
-    return (path, *written, *([folder / values["quarantine"]] if values["quarantine"] else []))
+    try:
+        values = json.loads(path.read_text())
+        names = [name for file in values["files"] for name in file["outputs"]] + [values["quarantine"] or REPORT_FILE]
+    except (ValueError, KeyError, TypeError):
+        return (path,)
+    inside = [folder / name for name in names if (folder / name).resolve().is_relative_to(folder.resolve())]
+    return (path, *inside)

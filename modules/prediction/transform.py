@@ -154,9 +154,7 @@ class _Write(beam.DoFn):
         job = self.job
         ids = block.columns[job.files[place[0]].dataset.id_feature]
         stem = job.shard(place)
-        shards.write_shard(
-            stem, shards.output_batch(job.schema(place[0]), job.model, ids, scored.outputs), job.formats
-        )
+        shards.write_shard(stem, shards.output_batch(job.schema(place[0]), job.model, ids, scored.outputs), job.formats)
         if block.bad:
             with open(stem.with_name(stem.name + ".jsonl"), "w", encoding="utf-8") as out:
                 quarantine.write(block.bad, out)
@@ -209,7 +207,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "Read" >> beam.ParDo(_Read(job)).with_outputs("failed", main="leads")
     )
     written = (
-        read.leads | "Predict" >> RunInference(SavedModelHandler(job), metrics_namespace=METRICS)
+        read.leads
+        | "Predict" >> RunInference(SavedModelHandler(job), metrics_namespace=METRICS)
         | "Write" >> beam.ParDo(_Write(job))
     )
     _ = (

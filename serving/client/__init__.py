@@ -12,7 +12,7 @@ from serving.client.answers import (
     VersionStatus,
 )
 from serving.client.client import Client
-from serving.client.errors import ClientError, LeadError
+from serving.client.errors import ClientError, LeadError, SettingError
 from serving.client.leads import Feature, Features
 from serving.client.transport import Tls
 
@@ -26,6 +26,7 @@ __all__ = [
     "ModelMetadata",
     "RankedAction",
     "Recommendation",
+    "SettingError",
     "Signature",
     "TensorInfo",
     "Tls",

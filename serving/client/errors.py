@@ -19,6 +19,12 @@ class ClientError(AiqleadsError):
         self.code = code
 
 
+class SettingError(ClientError):
+    """Settings of a client that cannot be used; no server was asked."""
+
+    exit_code = 4
+
+
 class LeadError(ClientError):
     """A lead that cannot be sent.
 

@@ -75,8 +75,7 @@ class LeadTable:
         self, stream: BinaryIO, name: str, features: Features, reading: Reading, kind: Kind | None = None
     ) -> None:
         self._name, self._features, self._reading = name, features, reading
-        buffered = _unpacked(stream)
-        beginning = buffered.peek(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
+        buffered, beginning = next(self._safely(_opened(stream)))
         if not beginning:
             raise DataError(f"{name}: expected leads, received nothing")
         self.kind: Kind = kind or ("jsonl" if beginning.startswith(b"{") else "csv")
@@ -255,8 +254,9 @@ def _number(text: str, missing: frozenset[str]) -> float | str | None:
     return float(stripped) if _NUMBER.fullmatch(stripped) else text
 
 
-def _unpacked(stream: BinaryIO) -> io.BufferedReader:
-    # A view of the stream that can look ahead; gzip, which can, is unpacked.
+def _opened(stream: BinaryIO) -> Iterator[tuple[io.BufferedReader, bytes]]:
+    """The stream, unpacked if it was, and how its text begins."""
     buffered: Any = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)
-    packed = buffered.peek(2).startswith(b"\x1f\x8b")
-    return io.BufferedReader(gzip.GzipFile(fileobj=buffered)) if packed else buffered
+    if buffered.peek(2).startswith(b"\x1f\x8b"):
+        buffered = io.BufferedReader(gzip.GzipFile(fileobj=buffered))
+    yield buffered, buffered.peek(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()

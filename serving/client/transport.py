@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from serving.client.errors import ClientError
+from serving.client.errors import ClientError, SettingError
 
 MAX_BACKOFF_SECONDS = 2.0
 _LOCAL = ("localhost", "127.", "[::1]", "unix:")
@@ -34,10 +34,10 @@ class Tls:
     def credentials(self) -> grpc.ChannelCredentials:
         """
         Raises:
-          ClientError: a file cannot be read, or only one of certificate and key is given.
+          SettingError: a file cannot be read, or only one of certificate and key is given.
         """
         if (self.certificate is None) != (self.key is None):
-            raise ClientError("tls: expected certificate and key together, received one of them")
+            raise SettingError("tls: expected certificate and key together, received one of them")
         return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
 
 
@@ -58,7 +58,7 @@ class Transport:
     ) -> None:
         _check_address(address)
         if timeout <= 0 or retries < 0 or backoff < 0:
-            raise ClientError(
+            raise SettingError(
                 f"expected timeout > 0, retries >= 0 and backoff >= 0; received {timeout}, {retries} and {backoff}"
             )
         self.address, self._timeout, self._retries, self._backoff = address, timeout, retries, backoff
@@ -136,8 +136,7 @@ class Transport:
         elif code is grpc.StatusCode.UNIMPLEMENTED:
             message = f"{self.address} is no TensorFlow Serving model server: {said}; is it the gRPC port (8500)?"
         else:
-            hint = "; send fewer leads at once (max_batch)" if "maximum input batch size" in said else ""
-            message = f"{self.address}, {what}: {name}: {said}{hint}"
+            message = f"{self.address}, {what}: {name}: {said}"
         return ClientError(message, code=name)
 
     def close(self) -> None:
@@ -149,7 +148,7 @@ def _check_address(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in address:
-        raise ClientError(f"expected an address as host:port, e.g. 127.0.0.1:8500; received {address!r}")
+        raise SettingError(f"expected an address as host:port, e.g. 127.0.0.1:8500; received {address!r}")
 
 
 def _read(path: str | Path | None) -> bytes | None:
@@ -158,4 +157,4 @@ def _read(path: str | Path | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ClientError(f"tls: {path} cannot be read: {error.strerror}") from None
+        raise SettingError(f"tls: {path} cannot be read: {error.strerror}") from None

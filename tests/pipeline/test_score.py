@@ -1,7 +1,8 @@
-"""`aiqleads score` as a process of its own, against a real server."""
+"""`aiqleads score` against a real server."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -11,14 +12,17 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from modules.errors import DataError
+from pipeline.cli import main
 from pipeline.config import PROJECT
 from serving.client import Client, Feature, Features
 from serving.client.table import LeadTable, Reading
+from tests.pipeline.command import aiqleads
 from tests.serving.client_models import lead_model, probability
 from tests.serving.running import Running, serve
 
@@ -34,13 +38,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def score(server: Running, *arguments: str, text: str | bytes = "", **settings) -> subprocess.CompletedProcess[str]:
-    data = text.encode() if isinstance(text, str) else text
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "score", *arguments, "--server", server.grpc_address],
-        input=data, capture_output=True, cwd=PROJECT, check=False, **settings,
-    )  # fmt: skip
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+@dataclass(frozen=True)
+class Scored:
+    """A finished command, its two outputs apart."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def score(server: Running, *arguments: str, text: str = "") -> Scored:
+    out, err, before = io.StringIO(newline=""), io.StringIO(), sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()))
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(["score", *arguments, "--server", server.grpc_address])
+    finally:
+        sys.stdin = before
+    return Scored(code, out.getvalue(), err.getvalue())
 
 
 def test_a_csv_file_becomes_a_csv_file_in_the_same_order(server: Running, tmp_path: Path) -> None:
@@ -76,13 +91,14 @@ def test_json_lines_go_through_standard_input_and_output(server: Running) -> Non
 
 
 def test_a_pipe_gets_csv_and_a_terminal_a_table(server: Running) -> None:
-    assert score(server, "-", text="age\n40\n").stdout == f"line,{','.join(HEADER)}\n2,50.0,0.5,0.45,0.55,0.9,7\n"
+    command = [sys.executable, "-m", "pipeline.cli", "score", "-", "--server", server.grpc_address]
+    piped = subprocess.run(command, input=b"age\n40\n", capture_output=True, cwd=PROJECT, check=True)
+    assert piped.stdout.decode() == f"line,{','.join(HEADER)}\n2,50.0,0.5,0.45,0.55,0.9,7\n"
     ours, theirs = pty.openpty()
     try:
         subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", "score", "-", "--server", server.grpc_address],
-            input=b"age,state\n40,\n", stdout=theirs, stderr=subprocess.DEVNULL, cwd=PROJECT, check=True,
-        )  # fmt: skip
+            command, input=b"age,state\n40,\n", stdout=theirs, stderr=subprocess.DEVNULL, cwd=PROJECT, check=True
+        )
         shown = os.read(ours, 4096).decode().splitlines()
     finally:
         os.close(ours)
@@ -170,30 +186,41 @@ def test_a_packed_file_with_a_byte_order_mark_and_semicolons_is_understood(serve
 
 
 def test_a_server_that_is_not_there_or_lacks_the_model_ends_with_5(server: Running, tmp_path: Path) -> None:
-    done = score(server, "-", "--model", "nothing", text="age\n1\n")
-    assert done.returncode == 5 and "Servable not found for request: Latest(nothing)" in done.stderr
-    done = score(server, "-", "--version", "8", text="age\n1\n")
-    assert done.returncode == 5 and "Specific(lead-scoring, 8)" in done.stderr
-    output = tmp_path / "scores.csv"
-    command = [sys.executable, "-m", "pipeline.cli", "score", "-", "--server", "127.0.0.1:1", "--output", str(output)]
-    gone = subprocess.run(command, input=b"age\n1\n", capture_output=True, cwd=PROJECT, check=False)
-    assert gone.returncode == 5 and b"start it with `aiqleads serve`" in gone.stderr
-    assert not output.exists()
+    leads, output = tmp_path / "leads.csv", tmp_path / "scores.csv"
+    leads.write_text("age\n1\n")
+    for options, message in (
+        (("--server", server.grpc_address, "--model", "nothing"), "Servable not found for request: Latest(nothing)"),
+        (("--server", server.grpc_address, "--version", "8"), "Specific(lead-scoring, 8)"),
+        (("--server", "127.0.0.1:1"), "start it with `aiqleads serve`"),
+    ):
+        done = aiqleads("score", str(leads), "--output", str(output), *options)
+        assert done.code == 5 and message in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["leads.csv"], "no output without scores"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["-", "--format", "xml"], "--format: expected csv, jsonl or table; received 'xml'"),
-        (["nowhere.csv"], "nowhere.csv: No such file or directory"),
-        (["-", "--token-file", "nowhere"], "--token-file nowhere: No such file"),
-        (["-", "--version", "1", "--label", "stable"], "expected a version or a label"),
-        (["-", "--output", "nowhere/x.csv"], "--output nowhere/x.csv: No such file"),
+        (["--format", "xml"], 4, "--format: expected csv, jsonl or table; received 'xml'"),
+        (["--token-file", "nowhere"], 4, "--token-file nowhere: No such file"),
+        (["--output", "nowhere/x.csv"], 4, "--output nowhere/x.csv: No such file"),
+        (["--dataset", "nowhere"], 4, "no file configs/datasets/nowhere.yaml"),
+        (["--version", "1", "--label", "stable"], 4, "expected a version or a label"),
+        (["--server", "http://127.0.0.1:8501"], 4, "expected an address as host:port"),
     ],
 )
-def test_options_that_cannot_be_used_end_with_an_error(server: Running, arguments: list[str], message: str) -> None:
-    done = score(server, *arguments, text="age\n1\n")
-    assert done.returncode in (4, 5) and message in done.stderr and "Traceback" not in done.stderr
+def test_options_that_cannot_be_used_are_named(
+    server: Running, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    leads = tmp_path / "leads.csv"
+    leads.write_text("age\n1\n")
+    done = aiqleads("score", str(leads), "--server", server.grpc_address, *arguments)
+    assert done.code == code and message in done.output
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    done = aiqleads("score", "nowhere.csv")
+    assert done.code == 4 and "nowhere.csv: No such file or directory" in done.output
 
 
 class Endless(io.RawIOBase):

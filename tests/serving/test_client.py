@@ -456,19 +456,23 @@ def test_tls_trusts_the_given_authority_and_only_that(tmp_path: Path) -> None:
         Client(tls=Tls(certificate=certificate))
 
 
-def test_a_request_above_the_batch_limit_says_what_to_do(tmp_path: Path) -> None:
+def test_requests_shrink_to_what_the_server_takes_at_once(tmp_path: Path) -> None:
     lead_model(tmp_path / "m", 1)
     parameters = tmp_path / "batching.config"
     parameters.write_text("max_batch_size { value: 8 }")
     flags = ("--model_name=m", "--enable_batching", f"--batching_parameters_file={parameters}")
-    with serve(f"--model_base_path={tmp_path}/m", *flags) as running:
-        with (
-            Client(running.grpc_address, model="m", timeout=30) as client,
-            pytest.raises(ClientError, match=r"maximum input batch size 8; send fewer leads at once \(max_batch\)"),
-        ):
-            client.score([{"age": 50}] * 20)
-        with Client(running.grpc_address, model="m", timeout=30, max_batch=8) as client:
-            assert len(client.score([{"age": 50}] * 20)) == 20
+    ages = [20.0 + i for i in range(50)]
+    expected = pytest.approx([probability(age) for age in ages], rel=1e-5)
+    with (
+        serve(f"--model_base_path={tmp_path}/m", *flags) as running,
+        Client(running.grpc_address, model="m", timeout=30, max_batch=20) as client,
+    ):
+        assert [a.probability for a in client.score({"age": age} for age in ages)] == expected
+        assert client.max_batch == 8
+        (answers,) = client.score_columns([{"age": ages}])
+        assert [a.probability for a in answers] == expected
+        with pytest.raises(LeadError, match="lead 41, age"):
+            client.score([*({"age": age} for age in ages[:41]), {"age": "x"}])
 
 
 def test_importing_the_client_is_quick_and_brings_nothing_heavy() -> None:

@@ -74,7 +74,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server without models, whose config file is read ten times a second."""
+    """A server without models, whose config file is read every second."""
     file = tmp_path_factory.mktemp("config") / "models.config"
     file.write_text("model_config_list {}")
     flags = (

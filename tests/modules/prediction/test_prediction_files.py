@@ -1,4 +1,6 @@
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +42,8 @@ def test_no_two_inputs_share_a_name_and_none_leaves_the_folder(paths):
 
 
 def batch(schema, ids, scores):
-    outputs = {"score": np.array(scores, np.float32), "rank": np.arange(len(ids))}
-    return shards.output_batch(schema, ModelVersion("m", 7, None), pa.array(ids, pa.large_binary()), outputs)
+    outputs: dict[str, np.ndarray] = {"score": np.array(scores, np.float32), "rank": np.arange(len(ids))}
+    return shards.output_batch(schema, ModelVersion("m", 7, Path("7")), pa.array(ids, pa.large_binary()), outputs)
 
 
 def test_shards_are_joined_in_order_with_one_header(tmp_path):
@@ -61,7 +63,7 @@ def test_shards_are_joined_in_order_with_one_header(tmp_path):
     assert table["score"].to_numpy().tolist() == [np.float32(0.1), 100, np.float32(1e-9)]
 
 
-@given(st.lists(st.tuples(st.text("a\",\r\n é", max_size=4), st.floats(0, 100, width=32)), max_size=6))
+@given(st.lists(st.tuples(st.text('a",\r\n é', max_size=4), st.floats(0, 100, width=32)), max_size=6))
 def test_csv_gives_back_every_id_and_every_bit_of_a_number(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("shard")
     schema = shards.output_schema("lead,id", SIGNATURE)
@@ -82,10 +84,10 @@ def test_row_groups_do_not_depend_on_how_rows_were_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "ROW_GROUP", 10)
     schema = shards.output_schema("id", SIGNATURE)
     ids = [str(i).encode() for i in range(37)]
-    written = []
+    written: list[bytes] = []
     for cuts in ([0, 37], [0, 1, 9, 30, 37], [0, 10, 20, 30, 37]):
         stems = []
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in pairwise(cuts):
             stems.append(tmp_path / f"{len(written)}-{a}")
             part = batch(schema, ids[a:b], np.arange(a, b))
             shards.write_shard(stems[-1], part.set_column(2, "rank", pa.array(np.arange(a, b))), ("parquet",))
@@ -98,7 +100,10 @@ def test_row_groups_do_not_depend_on_how_rows_were_cut(tmp_path, monkeypatch):
 
 def test_counts_add_up():
     bad = [BadRow("f", 3, Reason.NUMBER, "x"), BadRow("f", 5, Reason.QUOTING, "y")]
-    outputs = {"score": np.array([0, 9.99, 10, 100], np.float32), "probability": np.array([0.5, 0.25, 0, 0.25])}
+    outputs: dict[str, np.ndarray] = {
+        "score": np.array([0, 9.99, 10, 100], np.float32),
+        "probability": np.array([0.5, 0.25, 0, 0.25]),
+    }
     first = report.count(5, outputs, 4, bad)
     # The row with broken quoting was not counted by the reader.
     assert (first.records, first.predicted, first.quarantined_rows) == (6, 4, 2)
@@ -114,3 +119,13 @@ def test_a_result_survives_its_file(tmp_path):
     result.write(tmp_path / "r.json")
     assert report.FileResult.read(tmp_path / "r.json") == result
     assert json.loads((tmp_path / "r.json").read_text())["counts"]["predicted"] == 1
+
+
+def test_only_what_an_earlier_job_wrote_below_the_folder_is_its_own(tmp_path):
+    assert report.earlier_outputs(tmp_path) == ()
+    values = {"files": [{"outputs": ["a/x.csv", "../mine.csv", "/etc/passwd"]}], "quarantine": "quarantine.jsonl"}
+    (tmp_path / "predictions.json").write_text(json.dumps(values))
+    names = [str(p.relative_to(tmp_path)) for p in report.earlier_outputs(tmp_path)]
+    assert names == ["predictions.json", "a/x.csv", "quarantine.jsonl"]
+    (tmp_path / "predictions.json").write_text("{")
+    assert report.earlier_outputs(tmp_path) == (tmp_path / "predictions.json",)

@@ -35,7 +35,9 @@ class Table:
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {kind}")
         yield versions[wanted]
 
-    def status(self, request: get_model_status_pb2.GetModelStatusRequest) -> get_model_status_pb2.GetModelStatusResponse:
+    def status(
+        self, request: get_model_status_pb2.GetModelStatusRequest
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         response = get_model_status_pb2.GetModelStatusResponse()
         for servable in self.servables:
             if servable.id.name == request.model_spec.name:

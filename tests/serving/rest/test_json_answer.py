@@ -68,9 +68,7 @@ def test_several_outputs_are_objects() -> None:
 
 def test_the_text_of_several_outputs_in_rows() -> None:
     outputs = [out("a", FLOAT, [1.0, 0.1]), out("b", INT64, [[1, 2], [3, 4]])]
-    assert json_answer.predict(outputs, True) == (
-        b'{"predictions": [{"a": 1.0, "b": [1,2]}, {"a": 0.1, "b": [3,4]}]}'
-    )
+    assert json_answer.predict(outputs, True) == (b'{"predictions": [{"a": 1.0, "b": [1,2]}, {"a": 0.1, "b": [3,4]}]}')
     assert json_answer.predict(outputs, False) == b'{"outputs": {"a": [1.0,0.1], "b": [[1,2],[3,4]]}}'
 
 
@@ -185,9 +183,9 @@ def test_regressions_are_a_list_of_values() -> None:
 
 
 def test_empty_results_are_errors() -> None:
-    with pytest.raises(ServingError, match="^Cannot convert empty ClassificationResults to JSON$"):
+    with pytest.raises(ServingError, match=r"^Cannot convert empty ClassificationResults to JSON$"):
         json_answer.classifications(classification_pb2.ClassificationResult())
-    with pytest.raises(ServingError, match="^Cannot convert empty RegressionResults to JSON$"):
+    with pytest.raises(ServingError, match=r"^Cannot convert empty RegressionResults to JSON$"):
         json_answer.regressions(regression_pb2.RegressionResult())
 
 

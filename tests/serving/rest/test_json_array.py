@@ -68,7 +68,9 @@ def test_integers_keep_to_their_range(dtype: int, lowest: int, highest: int, n: 
 
 @pytest.mark.parametrize("n", [0, 100])
 @pytest.mark.parametrize("value", ["true", "null", '"1"', "{}"])
-@pytest.mark.parametrize(("dtype", "name"), [(FLOAT, "float"), (DOUBLE, "double"), (INT32, "int32"), (UINT64, "uint64")])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(FLOAT, "float"), (DOUBLE, "double"), (INT32, "int32"), (UINT64, "uint64")]
+)
 def test_only_numbers_are_numbers(value: str, dtype: int, name: str, n: int) -> None:
     kind = {"t": "True", "n": "Null", '"': "String", "{": "Object"}[value[0]]
     expected = f"JSON Value: {value} Type: {kind} is not of expected type: {name}"

@@ -31,29 +31,30 @@ def message(body: str) -> str:
 
 
 def test_the_form_of_a_number_decides_its_kind() -> None:
-    body = '{"examples": [{"names": ["foo", "bar"], "ratings": [8.0, 9.0], "age": 20}, {"names": ["baz"], "ratings": 6.0}]}'
+    body = '{"examples": [{"n": ["foo", "bar"], "ratings": [8.0, 9.0], "age": 20}, '
+    body += '{"n": ["baz"], "ratings": 6.0}]}'
     assert read(body) == expected(
         """example_list {
           examples { features {
-            feature { key: "names" value { bytes_list { value: "foo" value: "bar" } } }
+            feature { key: "n" value { bytes_list { value: "foo" value: "bar" } } }
             feature { key: "ratings" value { float_list { value: 8.0 value: 9.0 } } }
             feature { key: "age" value { int64_list { value: 20 } } } } }
           examples { features {
-            feature { key: "names" value { bytes_list { value: "baz" } } }
+            feature { key: "n" value { bytes_list { value: "baz" } } }
             feature { key: "ratings" value { float_list { value: 6.0 } } } } } }"""
     )
 
 
 def test_a_context_goes_beside_the_examples() -> None:
     body = """{"context": {"query": "pizza", "location": ["sfo"]}, "examples": [
-        {"names": ["baz", {"b64": "aGVsbG8="}], "mix": [1, true, false], "ratings": -Infinity, "none": []}]}"""
+        {"n": ["baz", {"b64": "aGVsbG8="}], "mix": [1, true, false], "ratings": -Infinity, "none": []}]}"""
     assert read(body) == expected(
         """example_list_with_context {
           context { features {
             feature { key: "query" value { bytes_list { value: "pizza" } } }
             feature { key: "location" value { bytes_list { value: "sfo" } } } } }
           examples { features {
-            feature { key: "names" value { bytes_list { value: "baz" value: "hello" } } }
+            feature { key: "n" value { bytes_list { value: "baz" value: "hello" } } }
             feature { key: "mix" value { int64_list { value: 1 value: 1 value: 0 } } }
             feature { key: "ratings" value { float_list { value: -inf } } }
             feature { key: "none" value { } } } } }"""
@@ -64,7 +65,9 @@ def test_a_context_goes_beside_the_examples() -> None:
 
 
 def test_extreme_numbers_keep_their_kind() -> None:
-    feature = read('{"examples": [{"i": [9223372036854775807, -9223372036854775808], "f": [18446744073709551616, NaN]}]}')
+    feature = read(
+        '{"examples": [{"i": [9223372036854775807, -9223372036854775808], "f": [18446744073709551616, NaN]}]}'
+    )
     features = feature.example_list.examples[0].features.feature
     assert list(features["i"].int64_list.value) == [2**63 - 1, -(2**63)]
     assert features["f"].float_list.value[0] == 2.0**64
@@ -75,22 +78,22 @@ def test_extreme_numbers_keep_their_kind() -> None:
     ("body", "text"),
     [
         ('{"context": [1]}', "Example must be JSON object but got JSON Array"),
-        ('{"examples": [[{"names": "foo"}]]}', "Example must be JSON object but got JSON Array"),
+        ('{"examples": [[{"n": "foo"}]]}', "Example must be JSON object but got JSON Array"),
         ('{"examples": {"a": 1}}', "Expecting 'examples' value to be an list/array"),
         ('{"examples": []}', "JSON Value: {\n    \"examples\": []\n} 'examples' value is an empty array"),
         ("{}", "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
-        ('{"examples": [{"names": [10, null]}]}', "Feature: names has element with unexpected JSON type: Null"),
-        ('{"examples": [{"names": [10, {"test": 10}]}]}', "Feature: names has element with unexpected JSON type: Object"),
-        ('{"examples": [{"names": [[10], 20]}]}', "Feature: names has element with unexpected JSON type: Array"),
-        ('{"examples": [{"names": [10, 10.0]}]}', "Unexpected element type in feature: names expecting type: int64"),
-        ('{"examples": [{"names": [10.0, 10]}]}', "Unexpected element type in feature: names expecting type: float"),
-        ('{"examples": [{"names": [10.0, true]}]}', "Unexpected element type in feature: names expecting type: float"),
-        ('{"examples": [{"names": ["a", 1e300]}]}', "Unexpected element type in feature: names expecting type: bytes"),
-        ('{"examples": [{"names": [1, {"b64": "!"}]}]}', "Unexpected element type in feature: names expecting type: int64"),
-        ('{"examples": [{"names": {"b64": "!"}}]}', "Unable to base64 decode"),
-        ('{"examples": [{"names": [20, 18446744073709551603]}]}', "Feature: names has uint64 element. Only int64 is supported."),
+        ('{"examples": [{"n": [10, null]}]}', "Feature: n has element with unexpected JSON type: Null"),
+        ('{"examples": [{"n": [10, {"test": 10}]}]}', "Feature: n has element with unexpected JSON type: Object"),
+        ('{"examples": [{"n": [[10], 20]}]}', "Feature: n has element with unexpected JSON type: Array"),
+        ('{"examples": [{"n": [10, 10.0]}]}', "Unexpected element type in feature: n expecting type: int64"),
+        ('{"examples": [{"n": [10.0, 10]}]}', "Unexpected element type in feature: n expecting type: float"),
+        ('{"examples": [{"n": [10.0, true]}]}', "Unexpected element type in feature: n expecting type: float"),
+        ('{"examples": [{"n": ["a", 1e300]}]}', "Unexpected element type in feature: n expecting type: bytes"),
+        ('{"examples": [{"n": [1, {"b64": "!"}]}]}', "Unexpected element type in feature: n expecting type: int64"),
+        ('{"examples": [{"n": {"b64": "!"}}]}', "Unable to base64 decode"),
+        ('{"examples": [{"n": [2, 18446744073709551603]}]}', "Feature: n has uint64 element. Only int64 is supported."),
         (
-            '{"examples": [{"names": 1.7976931348623157e+308}]}',
+            '{"examples": [{"n": 1.7976931348623157e+308}]}',
             "Cannot convert JSON value: 1.7976931348623157e+308 to float without loss of precision.",
         ),
     ],

@@ -80,10 +80,10 @@ def test_the_answer_has_the_format_of_the_request() -> None:
 
 def test_an_unknown_signature_is_named() -> None:
     version: Any = Version(x=FLOAT)
-    with pytest.raises(ServingError, match='^Serving signature name: "S" not found in signature def$') as caught:
+    with pytest.raises(ServingError, match=r'^Serving signature name: "S" not found in signature def$') as caught:
         predict_inputs({"instances": [1]}, version, "S")
     assert caught.value.http_status == 400
-    with pytest.raises(ServingError, match="^Failed to get input map for signature: nothing$"):
+    with pytest.raises(ServingError, match=r"^Failed to get input map for signature: nothing$"):
         predict_inputs({"instances": [1]}, version, "nothing")
 
 
@@ -103,8 +103,8 @@ PLAIN_LIST = (
         ({"instances": []}, "JSON Value: {\n    \"instances\": []\n} No values in 'instances' array"),
         (
             {"instances": [1], "inputs": 2},
-            'JSON Value: {\n    "instances": [\n        1\n    ],\n    "inputs": 2\n} Not formatted correctly expecting '
-            "only one of 'inputs' or 'instances' keys to exist ",
+            'JSON Value: {\n    "instances": [\n        1\n    ],\n    "inputs": 2\n} Not formatted correctly '
+            "expecting only one of 'inputs' or 'instances' keys to exist ",
         ),
         ({"inputs": {"i": [1]}}, "Missing named input: s in 'inputs' object."),
         ({"inputs": {}}, "Missing named input: i in 'inputs' object."),
@@ -114,7 +114,8 @@ PLAIN_LIST = (
         ({"instances": [{"i": 1, "s": "a"}, [1]]}, "Expecting object but got list at item 1 of input list"),
         (
             {"instances": [{"i": 1, "s": "a"}, {"i": 2}]},
-            "Failed to process element: 1 of 'instances' list. JSON object: {\n    \"i\": 2\n} keys must be equal to: i,s",
+            "Failed to process element: 1 of 'instances' list. JSON object: {\n    \"i\": 2\n} keys must be "
+            "equal to: i,s",
         ),
         (
             {"instances": [{"i": 1, "s": "a", "x": 2}]},
@@ -128,13 +129,13 @@ PLAIN_LIST = (
         ),
         (
             {"instances": [{"i": [1, 2], "s": "a"}, {"i": [1], "s": "a"}]},
-            "Failed to process element: 1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 2 "
-            "but got: 1",
+            "Failed to process element: 1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: "
+            "2 but got: 1",
         ),
         (
             {"instances": [{"i": [[1], [2]], "s": "a"}, {"i": [[1, 2]], "s": "a"}]},
-            "Failed to process element: 1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [2,1] but "
-            "got: [1,2]",
+            "Failed to process element: 1 key: i of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [2,1] "
+            "but got: [1,2]",
         ),
     ],
 )
@@ -168,7 +169,11 @@ def test_one_input_that_does_not_fit_is_refused_in_upstreams_words(instances: li
 @given(
     st.lists(
         st.fixed_dictionaries(
-            {"i": st.integers(-(2**31), 2**31 - 1), "s": st.text(), "f": st.tuples(st.floats(width=32), st.floats(width=32))}
+            {
+                "i": st.integers(-(2**31), 2**31 - 1),
+                "s": st.text(),
+                "f": st.tuples(st.floats(width=32), st.floats(width=32)),
+            }
         ),
         min_size=1,
     )
