@@ -102,8 +102,9 @@ def library() -> ctypes.CDLL:
     """
     folder = wheel()
     with _native_chatter_hidden():
-        ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
-        lib = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+        # Not RTLD_GLOBAL: a later `import tensorflow` would crash.
+        ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"))
+        lib = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
         declare(lib)
         _find_devices(lib)
     return lib
@@ -147,7 +148,7 @@ def _native_chatter_hidden() -> Iterator[None]:
 def fast_library() -> ctypes.PyDLL:
     """The same library for calls of well under a microsecond, which hold the GIL: giving it up would cost more."""
     library()
-    lib = ctypes.PyDLL(str(wheel() / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+    lib = ctypes.PyDLL(str(wheel() / "libtensorflow_cc.so.2"))
     declare(lib)
     return lib
 

@@ -29,6 +29,7 @@ def versions(run: PushedRun) -> list[Path]:
     return sorted(p for p in (run.root / "serving").glob("*/*") if p.name.isdigit())
 
 
+@pytest.mark.slow
 def test_every_signature_of_every_pushed_model_answers_as_in_python(pushed: PushedRun, tmp_path: Path) -> None:
     found = versions(pushed)
     assert found, pushed.done.output
@@ -71,7 +72,8 @@ def test_a_damaged_model_is_an_error_and_not_a_crash(pushed: PushedRun, tmp_path
     shutil.copytree(versions(pushed)[-1], damaged)
     graph = damaged / "saved_model.pb"
     graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
-    assert "proto" in in_another_process(tmp_path, damaged, [])["error"]
+    answer = in_another_process(tmp_path, damaged, [])
+    assert set(answer) == {"error"} and answer["error"]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
