@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import http.client
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -191,6 +192,7 @@ def run(rows: int | None = None, as_json: bool = False) -> dict[str, Any]:
     Returns:
         The fields of SwapResult.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryDirectory(prefix="swap-models-") as folder:
         even, odd = (export(Path(folder), offset) for offset in OFFSETS)
         result = measure((even, odd), SWAPS if rows is None else rows, SECONDS)
