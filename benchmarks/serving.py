@@ -82,7 +82,8 @@ def run(
     Returns:
       grpc, rest, echo and mlserver: by number of clients qps, p50_ms and p99_ms; mlserver is null if it cannot be
       installed, mlserver_note says why, or with which settings it ran (mlserver_settings: qps of all of them).
-      peer_ratio: our gRPC requests per second / MLServer's, 8 clients; peer_p99_ratio: our p99 / MLServer's.
+      peer_ratio: our gRPC requests per second / MLServer's, 8 clients; peer_p99_ratio: our p99 / MLServer's;
+      peer_default_ratio: as peer_ratio, but against MLServer's defaults, whose figure is from the trial before.
       echo_ratio: our p50 / the echo server's, 1 client; echo_qps_ratio: our qps / the echo server's, 32 clients.
       errors: answers that were wrong or missing, of all servers; requests: all that were counted.
     """
@@ -251,7 +252,7 @@ def check(load: Load, who: str) -> None:
 BATCHING = """max_batch_size { value: 64 }
 batch_timeout_micros { value: 0 }
 max_enqueued_batches { value: 100 }
-num_batch_threads { value: 2 }
+num_batch_threads { value: 1 }
 """
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from modules.errors import ConfigError
 from modules.publishing import versions
 from serving.options import ServerOptions
-
-# Greedy batches: whoever waits while a run is on shares the next one; nobody waits for others to come.
-BATCHING = {"max_batch_size": 128, "batch_timeout_micros": 0, "num_batch_threads": 2, "max_enqueued_batches": 64}
 
 
 def server_options(root: Path, **settings) -> ServerOptions:
@@ -47,4 +43,4 @@ def serve(options: ServerOptions) -> int:
             print(f"gRPC  {options.host}:{options.port}  model {name}, signature serving_default", flush=True)
         if options.rest_api_port:
             print(f"REST  {scheme}://{options.host}:{options.rest_api_port}/v1/models/{name}:predict", flush=True)
-    return run(dataclasses.replace(options))
+    return run(options)

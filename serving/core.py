@@ -62,8 +62,8 @@ class ModelServer:
         self._runner = runner
         self._observer = observer
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-core")
-        # A reload may wait for minutes; it must not keep a thread from requests. One at a time, as upstream.
-        self._reloads = ThreadPoolExecutor(1, thread_name_prefix="serving-reload")
+        # A reload may wait for minutes; it must not keep a thread from requests.
+        self._reloads = ThreadPoolExecutor(4, thread_name_prefix="serving-reload")
 
     async def predict(
         self, request: predict_pb2.PredictRequest, deadline: float | None = None, size: int = 0
@@ -154,15 +154,16 @@ class ModelServer:
         return self.manager.status(request)
 
     async def reload(
-        self, request: model_management_pb2.ReloadConfigRequest
+        self, request: model_management_pb2.ReloadConfigRequest, deadline: float | None = None
     ) -> model_management_pb2.ReloadConfigResponse:
-        """HandleReloadConfigRequest: answers when the new models serve."""
+        """HandleReloadConfigRequest: answers when the new models serve, or at the deadline; the reload goes on then."""
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-        await asyncio.get_running_loop().run_in_executor(self._reloads, self.manager.reload, request.config)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reloads, self.manager.reload, request.config, deadline)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.error_code = 0
         return response

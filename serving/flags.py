@@ -54,7 +54,7 @@ _HELP = {
     "enable_grpc_healthcheck_service": "the standard gRPC health service",
     "max_num_load_retries": "how often a failed load is tried again",
     "load_retry_interval_micros": "wait between these tries",
-    "num_load_threads": "versions that load at the same time; 0 chooses one",
+    "num_load_threads": "versions that load at the same time; 0 chooses two",
     "ssl_config_file": "text SSLConfig: TLS for both ports",
     "enable_model_warmup": "replay a version's warm-up requests before it serves",
     "num_request_iterations_for_warmup": "replay each of them this often",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tempfile
 import time
@@ -148,9 +149,7 @@ def _json(array: np.ndarray) -> Any:
     """Nested lists; bytes as the REST API wants binary."""
     if array.dtype != object:
         return array.tolist()
-    import base64
-
-    flat = [{"b64": base64.b64encode(value).decode()} for value in array.reshape(-1)]
+    flat: list[Any] = [{"b64": base64.b64encode(value).decode()} for value in array.reshape(-1)]
     for size in reversed(array.shape[1:]):
         flat = [flat[i : i + size] for i in range(0, len(flat), size)]
     return flat if array.ndim else flat[0]

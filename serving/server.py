@@ -47,9 +47,12 @@ def run(options) -> int:
     """Serves with ServerOptions until a signal; the exit code."""
     import uvloop
 
+    from modules.native.library import library
     from serving.assembly import Assembly
     from serving.errors import ServingError
 
+    # Before there are other threads: their lines would be lost while the library loads.
+    library()
     try:
         assembly = Assembly(options)
         return uvloop.run(_serve(options, assembly))

@@ -91,7 +91,8 @@ def decode(proto: TensorProto, alias: str = "") -> tuple[int, np.ndarray]:
     Raises:
       ServingError: INVALID_ARGUMENT `tensor parsing error: ALIAS`: another type, a negative or overflowing dimension,
         more than 64 dimensions, content of the wrong length, bools besides 0 and 1, or values that would
-        have to be repeated over more than MAX_FILL_BYTES bytes. Memory is never allocated for what a shape declares alone.
+        have to be repeated over more than MAX_FILL_BYTES bytes. Memory is never allocated for what a shape declares
+        alone.
     """
     dtype = proto.dtype
     shape = tuple([dim.size for dim in proto.tensor_shape.dim])

@@ -46,7 +46,6 @@ _LEAN: dict[str, Any] = {"parallel_workers": 0, "debug": False, "metrics_endpoin
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 SETTINGS: dict[str, Settings] = {
     "defaults": Settings(),
-    "in process": Settings(server={"parallel_workers": 0}),
     "in process, lean": Settings(server=_LEAN, environment=_ONE_THREAD, raw=True),
     "in process, lean, adaptive batching": Settings(
         server=_LEAN, model={"max_batch_size": 32, "max_batch_time": 0.001}, environment=_ONE_THREAD, raw=True

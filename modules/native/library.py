@@ -11,6 +11,7 @@ import functools
 import importlib.machinery
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,13 +94,25 @@ def wheel() -> Path:
     return Path(spec.origin).parent
 
 
+_loading = threading.Lock()
+
+
 @functools.cache
 def library() -> ctypes.CDLL:
     """The loaded library; the one that `import tensorflow` uses if that came first. Calls release the GIL.
 
+    While it loads, what other threads write to standard error is lost, too; a server calls this before it has any.
+
     Raises:
       RuntimeError: TensorFlow is not installed.
     """
+    # The cache alone lets two threads load at once, and the second would restore a silent standard error.
+    with _loading:
+        return _load_library()
+
+
+@functools.cache
+def _load_library() -> ctypes.CDLL:
     folder = wheel()
     with _native_chatter_hidden():
         # Not RTLD_GLOBAL: a later `import tensorflow` would crash.

@@ -71,7 +71,7 @@ def methods(core: ModelServer) -> list[Method]:
         return core.get_model_status(request)
 
     async def reload(request, deadline, size):
-        return await core.reload(request)
+        return await core.reload(request, deadline)
 
     return [
         Method(PREDICTION_SERVICE, "Predict", predict_pb2.PredictRequest, core.predict),
