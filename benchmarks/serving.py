@@ -123,7 +123,7 @@ def run(
     result |= {name: {str(n): figures(loads[name, n]) for n in CLIENTS} for name in targets}
     return (
         result
-        | ratios(result)
+        | ratios(result, trials.get("defaults"))
         | {
             "mlserver_note": note,
             "mlserver_settings": trials,
@@ -162,11 +162,12 @@ def figures(loads: list[Load]) -> dict[str, float]:
     }
 
 
-def ratios(result: dict[str, Any]) -> dict[str, float | None]:
+def ratios(result: dict[str, Any], peer_default_qps: float | None) -> dict[str, float | None]:
     """The figures that the aims are about; null where a peer is missing."""
     grpc, echo, peer = result["grpc"], result["echo"], result["mlserver"]
     return {
         "peer_ratio": round(grpc["8"]["qps"] / peer["8"]["qps"], 2) if peer else None,
+        "peer_default_ratio": round(grpc["8"]["qps"] / peer_default_qps, 2) if peer_default_qps else None,
         "peer_p99_ratio": round(grpc["8"]["p99_ms"] / peer["8"]["p99_ms"], 3) if peer else None,
         "echo_ratio": round(grpc["1"]["p50_ms"] / echo["1"]["p50_ms"], 2),
         "echo_qps_ratio": round(grpc["32"]["qps"] / echo["32"]["qps"], 3),

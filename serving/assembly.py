@@ -30,6 +30,9 @@ from serving.warmup import replay
 
 logger = logging.getLogger("serving")
 
+# After the requests: for the last runs and for memory.
+_FREEING_SECONDS = 5.0
+
 # REST's words for the calls, as metrics name them.
 _API_NAMES = {
     "predict": "Predict",
@@ -135,8 +138,13 @@ class Assembly:
             self._watcher = asyncio.create_task(self._watch_root(options.root))
         return ports
 
-    async def stop(self) -> None:
-        """Stops accepting, lets requests finish, frees the models."""
+    async def stop(self) -> bool:
+        """Stops accepting, lets requests finish, frees the models.
+
+        Returns:
+          Whether all of it was done within `drain_seconds`, and a little.
+        """
+        end = time.monotonic() + self.options.drain_seconds + _FREEING_SECONDS
         if self._watcher is not None:
             self._watcher.cancel()
         stopping = []
@@ -145,11 +153,18 @@ class Assembly:
         if self._rest is not None:
             stopping.append(self._rest.stop())
         await asyncio.gather(*stopping)
-        await self.runner.close()
+        done = True
+        try:
+            # A run that cannot be stopped must not keep the process.
+            await asyncio.wait_for(self.runner.close(), max(0.1, end - time.monotonic()))
+        except TimeoutError:
+            done = False
         self.core.close()
-        await asyncio.get_running_loop().run_in_executor(None, self.manager.stop)
+        left = max(0.1, end - time.monotonic())
+        done = await asyncio.get_running_loop().run_in_executor(None, self.manager.stop, left) and done
         if self._log is not None:
             self._log.close()
+        return done
 
     def _load(self, servable_id: ServableId, path: Path) -> Servable:
         tags = tuple(t for t in self.options.saved_model_tags.split(",") if t)

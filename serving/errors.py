@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-MESSAGE_LIMIT = 1024
-
 
 class Code(IntEnum):
     """Canonical status codes, numbered as in gRPC (google/rpc/code.proto) and TensorFlow (tensorflow/c/tf_status.h)."""
@@ -52,13 +50,13 @@ class ServingError(Exception):
 
     Args:
       code: canonical status.
-      message: for the caller; cut to 1024 characters (tensorflow_serving/model_servers/grpc_status_util.cc).
+      message: for the caller.
     """
 
     def __init__(self, code: Code, message: str) -> None:
         self.code = code
-        self.message = message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 3] + "..."
-        super().__init__(self.message)
+        self.message = message
+        super().__init__(message)
 
     @property
     def http_status(self) -> int:

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from modules.native.library import NativeError
+from modules.native.loops import bounded
 from modules.native.protos import MetaGraphDef, RunOptions, SignatureDef
 from modules.native.session import Function, Session
+from modules.native.tensor import STRING
 from serving.errors import Code, ServingError
 
-# A run that was this fast last time takes place in the calling thread, without TensorFlow's thread pool: half the
-# latency of one row. It cannot be stopped in the middle, so slower ones go through the pool with a timeout.
+# Runs in the calling thread, without TensorFlow's thread pool, take half the time for one row. They cannot be stopped
+# in the middle, so they are for graphs whose loops the fed values do not decide, and for runs that will be this fast:
+# the inputs are at most so many times as large as those of a run that took a quarter of it.
 INLINE_SECONDS = 0.02
+_GROWTH = 4
 _INLINE = RunOptions(inter_op_thread_pool=-1).SerializeToString()
 
 
@@ -82,7 +86,8 @@ class Servable:
         graph = MetaGraphDef.FromString(self._session.meta_graph)
         self._session.meta_graph = b""
         self.signatures: Mapping[str, SignatureDef] = dict(graph.signature_def)
-        self._functions: dict[tuple, tuple[Function, list[float]]] = {}
+        self._bounded = _bounded_fetches(graph)
+        self._functions: dict[tuple, _Prepared] = {}
         self._lock = threading.Lock()
 
     def run(self, call: Call, deadline: float | None = None) -> list[np.ndarray]:
@@ -98,31 +103,32 @@ class Servable:
         Raises:
           ServingError: the graph's own error, or DEADLINE_EXCEEDED.
         """
-        function, last = self._function(call)
-        options = _INLINE
+        prepared = self._prepare(call)
+        size = sum(map(_size, call.feeds))
         start = time.monotonic()
+        options = b""
+        if size <= prepared.inline_bytes:
+            options = _INLINE
         if deadline is not None:
             remaining = deadline - start
             if remaining <= 0:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the run began")
-            if last[0] > INLINE_SECONDS:
+            if options is not _INLINE:
                 options = RunOptions(timeout_in_ms=max(1, int(remaining * 1000))).SerializeToString()
-        elif last[0] > INLINE_SECONDS:
-            options = b""
         try:
-            return function([f.array for f in call.feeds], options)
+            return prepared.function([f.array for f in call.feeds], options)
         except NativeError as error:
             raise ServingError(_code(error.code), str(error)) from error
         except TypeError as error:
             raise ServingError(Code.UNIMPLEMENTED, str(error)) from error
         finally:
-            last[0] = time.monotonic() - start
+            prepared.learn(size, time.monotonic() - start)
 
     def close(self) -> None:
         """Waits for runs in flight and frees the memory."""
         self._session.close()
 
-    def _function(self, call: Call) -> tuple[Function, list[float]]:
+    def _prepare(self, call: Call) -> _Prepared:
         key = call.key
         found = self._functions.get(key)
         if found is None:
@@ -131,9 +137,44 @@ class Servable:
             except NativeError as error:
                 raise ServingError(_code(error.code), str(error)) from error
             with self._lock:
-                # The first run of a function builds its executor and may be slow for other reasons: start in the pool.
-                found = self._functions.setdefault(key, (function, [float("inf")]))
+                found = self._functions.setdefault(key, _Prepared(function, self._bounded.issuperset(call.fetches)))
         return found
+
+
+class _Prepared:
+    """A function of the session, and how large its inputs may be for a run in the calling thread."""
+
+    __slots__ = ("bounded", "function", "inline_bytes")
+
+    def __init__(self, function: Function, bounded: bool) -> None:
+        self.function = function
+        self.bounded = bounded
+        # The first run builds the executor and says nothing about the next: it goes through the pool.
+        self.inline_bytes = -1
+
+    def learn(self, size: int, seconds: float) -> None:
+        """Takes note of a run. size: bytes of its inputs."""
+        if seconds > INLINE_SECONDS:
+            self.inline_bytes = -1
+        elif self.bounded and seconds < INLINE_SECONDS / 4:
+            self.inline_bytes = max(self.inline_bytes, _GROWTH * size)
+
+
+def _bounded_fetches(graph: MetaGraphDef) -> frozenset[str]:
+    """Outputs of signatures whose time the fed values cannot stretch without end."""
+    result: set[str] = set()
+    for signature in graph.signature_def.values():
+        outputs = [info.name for info in signature.outputs.values()]
+        if bounded(graph, [info.name for info in signature.inputs.values()], outputs):
+            result.update(outputs)
+    return frozenset(result)
+
+
+def _size(feed: Feed) -> int:
+    """Bytes of a value; a string counts with its length."""
+    if feed.dtype != STRING:
+        return feed.array.nbytes
+    return feed.array.nbytes + sum(map(len, feed.array.reshape(-1).tolist()))
 
 
 def _code(number: int) -> Code:

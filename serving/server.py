@@ -1,6 +1,7 @@
 """`python -m serving.server`: the model server's process, from flags to a drained end.
 
-Exit codes: 0 ended on SIGTERM or SIGINT after draining, 2 bad flags, 4 a bad configuration, 5 cannot listen.
+Exit codes: 0 ended on SIGTERM or SIGINT after draining, 1 ended with requests undone, 2 bad flags, 4 a bad
+configuration, 5 cannot listen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 logger = logging.getLogger("serving")
 
-BAD_CONFIGURATION, CANNOT_LISTEN = 4, 5
+UNDONE, BAD_CONFIGURATION, CANNOT_LISTEN = 1, 4, 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +82,11 @@ async def _serve(options, assembly) -> int:
     else:
         starting.cancel()
         waiting.cancel()
-    await assembly.stop()
+    if not await assembly.stop():
+        logger.error("ended with work undone: a run did not stop within %g s", options.drain_seconds)
+        logging.shutdown()
+        # Its thread would keep the interpreter from ending.
+        os._exit(UNDONE)
     logger.info("ended")
     return 0
 

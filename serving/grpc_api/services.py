@@ -28,6 +28,8 @@ logger = logging.getLogger("serving.grpc")
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+# Trailers are small: tensorflow_serving/model_servers/grpc_status_util.cc.
+MESSAGE_LIMIT = 1024
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -140,7 +142,10 @@ def _endpoint(method: Method, observe: RequestObserver | None):
 
 
 async def _abort(context: grpc.aio.ServicerContext, error: ServingError) -> None:
-    await context.abort(_STATUS[int(error.code)], error.message)
+    message = error.message
+    if len(message) > MESSAGE_LIMIT:
+        message = f"{message[:MESSAGE_LIMIT]}...TRUNCATED"
+    await context.abort(_STATUS[int(error.code)], message)
 
 
 def _model(request: Any, response: Any) -> tuple[str, int | None]:
