@@ -22,6 +22,8 @@ _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _FRAME_HEAD = 9
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LARGEST_WINDOW, _FIRST_WINDOW = 2**31 - 1, 65_535
+# Without a word from the server.
+_LARGEST_FRAME = 16_384
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -55,7 +57,7 @@ class GrpcClient(asyncio.Protocol):
                 (b"user-agent", "serving-load"),
             )
         )
-        self._stream = 1
+        self._stream = -1
         self._window = _FIRST_WINDOW
         self._received = bytearray()
         self._message = b""
@@ -77,13 +79,16 @@ class GrpcClient(asyncio.Protocol):
         if self._window < 0:
             answer.set_exception(RuntimeError("the server's flow-control window is used up"))
             return answer
-        stream = self._stream
-        self._stream += 2
-        self._transport.write(
-            frame(_HEADERS, _END_HEADERS, stream, self._headers)
-            + struct.pack(">IBIBI", size << 8 | _DATA, _END_STREAM, stream, 0, len(request))
-            + request
-        )
+        self._stream = stream = self._stream + 2
+        head = frame(_HEADERS, _END_HEADERS, stream, self._headers)
+        if size <= _LARGEST_FRAME:
+            data = struct.pack(">IBIBI", size << 8 | _DATA, _END_STREAM, stream, 0, len(request)) + request
+        else:
+            message = struct.pack(">BI", 0, len(request)) + request
+            parts = [message[at : at + _LARGEST_FRAME] for at in range(0, size, _LARGEST_FRAME)]
+            last = len(parts) - 1
+            data = b"".join(frame(_DATA, _END_STREAM * (i == last), stream, part) for i, part in enumerate(parts))
+        self._transport.write(head + data)
         return answer
 
     def data_received(self, data: bytes) -> None:
@@ -100,6 +105,9 @@ class GrpcClient(asyncio.Protocol):
         del received[:at]
 
     def _on_frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if stream and stream != self._stream:
+            # Of a call that has failed.
+            return
         if kind == _DATA:
             self._message += payload
         elif kind == _HEADERS:
