@@ -76,7 +76,10 @@ class Assembly:
         threads = options.grpc_max_threads or 4 * (os.cpu_count() or 1)
         self.runner: BatchingRunner | DirectRunner
         if options.enable_batching:
-            self.runner = BatchingRunner(read_batching(options.batching_parameters_file), metrics=self.metrics)
+            parameters = read_batching(options.batching_parameters_file)
+            # Half the cores for models unless a file says otherwise: the event loop and the callers need some, too.
+            batch_threads = None if options.batching_parameters_file else max(1, (os.cpu_count() or 1) // 2)
+            self.runner = BatchingRunner(parameters, batch_threads, self.metrics)
         else:
             self.runner = DirectRunner(threads, metrics=self.metrics)
         self.metrics.watch_queue(self.runner.queue_depth)

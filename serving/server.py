@@ -16,6 +16,7 @@ from pathlib import Path
 
 logger = logging.getLogger("serving")
 
+SWITCH_SECONDS = 1e-4
 UNDONE, BAD_CONFIGURATION, CANNOT_LISTEN = 1, 4, 5
 
 
@@ -54,6 +55,8 @@ def run(options) -> int:
 
     # Before there are other threads: their lines would be lost while the library loads.
     library()
+    # A thread that comes back from a run must not wait 5 ms for the event loop's turn to end: a third more requests.
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         assembly = Assembly(options)
         return uvloop.run(_serve(options, assembly))

@@ -21,6 +21,9 @@ from serving.batching.workers import Observer, Task, Workers, answer, closed, ex
 from serving.errors import Code, ServingError, invalid
 from serving.servable import Call, Servable
 
+# Without a batch timeout, a batch smaller than the last one waits for this share of the last run's time: callers who were
+# answered together come back one after the other. A lone caller's batch is as large as the last one and never waits.
+GATHER = 0.5
 # Errors that say nothing about a request's data: a batch that fails with them is not run again in smaller ones.
 _COMMON_FAILURES = frozenset({Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 
@@ -28,7 +31,7 @@ _COMMON_FAILURES = frozenset({Code.DEADLINE_EXCEEDED, Code.CANCELLED})
 class _Batch:
     """Tasks that run together. rows: taken up of the largest size; due: when it is no longer held back."""
 
-    __slots__ = ("alone", "due", "padding", "rows", "runs", "servable", "tasks")
+    __slots__ = ("alone", "due", "padding", "rows", "runs", "seconds", "servable", "tasks")
 
     def __init__(self, servable: Servable, alone: bool, due: float) -> None:
         self.servable = servable
@@ -38,6 +41,7 @@ class _Batch:
         self.rows = 0
         self.padding = 0
         self.runs = 0
+        self.seconds = 0.0
 
 
 class BatchingRunner:
@@ -65,6 +69,8 @@ class BatchingRunner:
         self._workers: Workers[_Batch] = Workers(self._free, parameters.thread_pool_name, self._execute, self._finish)
         self._queued = self._running = self._abandoned = 0
         self._scheduled = self._closing = False
+        self._expected = 1
+        self._last_run = self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: asyncio.Event | None = None
@@ -163,6 +169,8 @@ class BatchingRunner:
         batch.tasks.append(task)
         batch.rows += rows
         task.queued = True
+        if not self._queued:
+            self._since = time.monotonic()
         self._queued += 1
         self._wake()
 
@@ -192,8 +200,13 @@ class BatchingRunner:
             self._loop.call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
-        self._scheduled = False
         now = time.monotonic()
+        if self._gathering(now):
+            self._scheduled = True
+            assert self._loop is not None
+            self._loop.call_soon(self._dispatch)
+            return
+        self._scheduled = False
         while self._free:
             batch = self._next(now)
             if batch is None:
@@ -204,6 +217,20 @@ class BatchingRunner:
         if self._free and self._queues and self._wait:
             self._sleep(min(queue[0].due for queue in self._queues.values()) - now)
         self._settle_idle()
+
+    def _gathering(self, now: float) -> bool:
+        """Whether more requests are about to come: those just answered ask again, one after the other."""
+        if self._wait or self._closing or not 0 < self._queued < self._expected:
+            return False
+        return now - self._since < GATHER * self._last_run
+
+    def _learn(self, answered: int, seconds: float) -> None:
+        """A batch is through. answered: its requests; seconds: of its run."""
+        self._last_run, self._since = seconds, time.monotonic()
+        if answered >= self._expected:
+            self._expected = answered + self._queued
+        else:
+            self._expected = max(answered, self._expected * 3 // 4)
 
     def _sleep(self, seconds: float) -> None:
         assert self._loop is not None
@@ -236,6 +263,7 @@ class BatchingRunner:
     def _finish(self, batch: _Batch) -> None:
         self._free += 1
         self._running -= 1
+        self._learn(len(batch.tasks), batch.seconds)
         # Those who are answered now will ask again in the next turn: a smaller batch waits for them, a larger one goes.
         if self._queued >= len(batch.tasks):
             self._dispatch()
@@ -262,6 +290,7 @@ class BatchingRunner:
             task.waited = now - task.enqueued
         if batch.tasks:
             self._execute_tasks(batch, batch.tasks)
+        batch.seconds = time.monotonic() - now
 
     def _execute_tasks(self, batch: _Batch, tasks: Sequence[Task]) -> None:
         sizes = [task.rows for task in tasks]
