@@ -200,13 +200,15 @@ def test_ratios_are_null_without_the_peer() -> None:
     def loads(qps: float, p50: float) -> dict:
         return {str(n): {"qps": qps, "p50_ms": p50, "p99_ms": 2 * p50} for n in (1, 8, 32)}
 
-    result = {"grpc": loads(1000, 0.5), "echo": loads(4000, 0.25), "mlserver": None}
-    assert ratios(result, None) == {
+    result = {"grpc": loads(1000, 0.5), "echo": loads(4000, 0.25), "mlserver": None, "mlserver_tuned": None}
+    assert ratios(result) == {
         "peer_ratio": None,
-        "peer_default_ratio": None,
         "peer_p99_ratio": None,
+        "peer_tuned_ratio": None,
+        "peer_tuned_p99_ratio": None,
         "echo_ratio": 2.0,
         "echo_qps_ratio": 0.25,
     }
-    with_peer = ratios({**result, "mlserver": loads(200, 1.0)}, 100)
-    assert (with_peer["peer_ratio"], with_peer["peer_default_ratio"], with_peer["peer_p99_ratio"]) == (5.0, 10.0, 0.5)
+    with_peers = ratios({**result, "mlserver": loads(100, 1.0), "mlserver_tuned": loads(200, 2.0)})
+    assert (with_peers["peer_ratio"], with_peers["peer_p99_ratio"]) == (10.0, 0.5)
+    assert (with_peers["peer_tuned_ratio"], with_peers["peer_tuned_p99_ratio"]) == (5.0, 0.25)
