@@ -21,8 +21,8 @@ from serving.batching.workers import Observer, Task, Workers, answer, closed, ex
 from serving.errors import Code, ServingError, invalid
 from serving.servable import Call, Servable
 
-# Without a batch timeout, a batch smaller than the last one waits for this share of the last run's time: callers who were
-# answered together come back one after the other. A lone caller's batch is as large as the last one and never waits.
+# Without a batch timeout, a batch smaller than the last one waits for this share of the last run's time: callers who
+# were answered together come back one after the other. A lone caller's batch is as large as the last: it never waits.
 GATHER = 0.5
 # Errors that say nothing about a request's data: a batch that fails with them is not run again in smaller ones.
 _COMMON_FAILURES = frozenset({Code.DEADLINE_EXCEEDED, Code.CANCELLED})
