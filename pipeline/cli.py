@@ -109,7 +109,7 @@ def predict(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="ingest, pipeline, forest, scale, quality, bank, serving or bulk.")],
+    name: Annotated[str, typer.Argument(help="ingest, pipeline, forest, scale, quality, bank, serving, swap or bulk.")],
     rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rows of the benchmark's table.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
 ) -> None:
@@ -119,7 +119,7 @@ def bench(
 
     from modules.errors import ConfigError
 
-    known = ("ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "bulk")
+    known = ("ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk")
     if name not in known:
         raise ConfigError(f"bench: expected one of {', '.join(known)}; received {name!r}")
     result = importlib.import_module(f"benchmarks.{name}").run(rows=rows, as_json=json_)

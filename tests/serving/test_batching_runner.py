@@ -523,3 +523,37 @@ def test_every_request_of_a_crowd_gets_its_own_answer() -> None:
         await runner.close()
 
     _on_loop(test)
+
+
+class _Slow(Doubling):
+    """Each run takes 4 ms."""
+
+    def run(self, call, deadline=None):
+        time.sleep(0.004)
+        return super().run(call, deadline)
+
+
+def test_a_batch_waits_a_moment_for_those_who_were_just_answered() -> None:
+    """Eight callers who come back one turn of the loop after the other share runs; a lone caller does not wait."""
+
+    async def test() -> None:
+        servable, runner = _Slow(), BatchingRunner(_parameters(max_batch_size=16))
+
+        async def caller(number: int) -> None:
+            for _ in range(20):
+                await runner.run(servable, call_of([float(number)]))
+                await _turns(number)
+
+        await asyncio.gather(*(caller(n) for n in range(8)))
+        assert sum(servable.sizes) == 160
+        # The first turn's company of eight comes in two batches otherwise, again and again: 40 runs.
+        assert len(servable.sizes) <= 30, servable.sizes
+        for _ in range(20):  # until it expects one again
+            await runner.run(servable, call_of([1.0]))
+        start = time.perf_counter()
+        for _ in range(20):
+            await runner.run(servable, call_of([1.0]))
+        assert (time.perf_counter() - start) / 20 < 0.0055
+        await runner.close()
+
+    _on_loop(test)
