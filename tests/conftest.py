@@ -38,3 +38,11 @@ def pushed(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Pushe
     root = tmp_path_factory.mktemp("root")
     done = run_pipeline(root, marketplace / "leads.csv")
     return PushedRun(root, marketplace / "leads.csv", marketplace / "truth.csv", done)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: what looks at the shared pipeline run goes to one, in order, the rest by file."""
+    for item in items:
+        path = item.path.relative_to(PROJECT / "tests")
+        shared = path.parts[0] == "pipeline" or path.name == "test_real_server.py"
+        item.add_marker(pytest.mark.xdist_group("pipeline" if shared else path.stem))

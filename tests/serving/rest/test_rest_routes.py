@@ -59,7 +59,7 @@ def test_another_path_is_malformed(method: str, path: str) -> None:
         ("/v1/models/metadata/metadata/metadata", "Malformed request: GET /v1/models/metadata/metadata/metadata"),
         ("/v1/models/m/versions/18446744073709551615", "Failed to convert version: 18446744073709551615 to numeric."),
         ("/v1/models/m/versions/9223372036854775808", "Failed to convert version: 9223372036854775808 to numeric."),
-        (f"/v1/models/m/versions/{'9' * 6000}", f"Failed to convert version: {'9' * 6000} to numeric."[:1021] + "..."),
+        (f"/v1/models/m/versions/{'9' * 6000}", f"Failed to convert version: {'9' * 6000} to numeric."),
         ("/v1/models/%FF", "Failed to decode model name:%FF"),
         ("/v1/models/m/labels/%FF", "Failed to decode model version label:%FF"),
     ],
