@@ -113,8 +113,8 @@ def test_the_http_client_reads_plain_and_chunked_answers_and_fails_on_a_status()
     assert asyncio.run(talk()) == [b"abc", b"abcde", "status 400: b'no'", b"z"]
 
 
-def window(check: str, clients: int = 2) -> Window:
-    return Window("t", "rest", "", "", "", check, clients, seconds=0.8, settle=0.2)
+def window(check: str, clients: int = 2, seconds: float = 0.2) -> Window:
+    return Window("t", "rest", "", "", "", check, clients, seconds=seconds, settle=0.05)
 
 
 def test_requests_come_back_from_their_file(tmp_path: Path) -> None:
@@ -142,12 +142,12 @@ def test_closed_loops_ask_one_request_at_a_time_each_and_about_all_of_them() -> 
             return ask
 
         requests = [b"%d" % n for n in range(20)]
-        answers, errors = await measure([client(0), client(1)], requests, window("rest"))
+        answers, errors = await measure([client(0), client(1)], requests, window("rest", seconds=1.0))
         return answers, errors, most, asked == set(requests), requests
 
     answers, errors, most, asked_all, requests = asyncio.run(load())
     assert errors == [] and most == [1, 1] and asked_all
-    assert all(answer == requests[number] and 0.001 <= seconds for number, seconds, answer in answers)
+    assert all(answer == requests[number] and seconds >= 0.001 for number, seconds, answer in answers)
 
 
 def rest(probability: float) -> bytes:
