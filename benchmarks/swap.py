@@ -187,7 +187,7 @@ def run(rows: int | None = None, as_json: bool = False) -> dict[str, Any]:
 
     Args:
         rows: number of swaps; 100 by default.
-        as_json: print JSON instead of a few lines.
+        as_json: nothing is printed.
 
     Returns:
         The fields of SwapResult.
@@ -197,9 +197,7 @@ def run(rows: int | None = None, as_json: bool = False) -> dict[str, Any]:
         even, odd = (export(Path(folder), offset) for offset in OFFSETS)
         result = measure((even, odd), SWAPS if rows is None else rows, SECONDS)
     found = dataclasses.asdict(result)
-    if as_json:
-        print(json.dumps(found))
-    else:
+    if not as_json:
         print(f"swaps {result.swaps}, loaded {result.loaded}, requests {result.requests:,}")
         print(f"failed {result.failed}, wrong {result.wrong}")
         print(f"latency ms: median {result.p50_ms}, 99 % {result.p99_ms}, longest {result.longest_ms}")
@@ -214,4 +212,6 @@ if __name__ == "__main__":
     parser.add_argument("--rows", type=int)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    run(arguments.rows, arguments.json)
+    measured = run(arguments.rows, arguments.json)
+    if arguments.json:
+        print(json.dumps(measured))
