@@ -80,7 +80,7 @@ def check_server(root: Path, model: str = "lead-scoring") -> int:
 
 
 def known_leads(base: Path, count: int) -> list[dict[str, Any]]:
-    """Real leads that a model's newest version carries in its warm-up requests.
+    """Real leads that a model's newest version with warm-up requests carries in them.
 
     Args:
       base: the model's folder.
@@ -90,23 +90,25 @@ def known_leads(base: Path, count: int) -> list[dict[str, Any]]:
       Features by name; NaN for a missing number, "" for a missing text.
 
     Raises:
-      AiqleadsError: the version carries none.
+      AiqleadsError: no version carries any.
     """
     from modules.publishing import versions
     from serving import tensors
     from serving.warmup import read_logs
 
-    version = base / str(versions(base)[-1])
     best: dict[str, list[Any]] = {}
-    for log in read_logs(version):
-        request = log.predict_log.request
-        if request.model_spec.signature_name != "predict_columns":
-            continue
-        columns = {name: tensors.decode(proto)[1].reshape(-1).tolist() for name, proto in request.inputs.items()}
-        if not best or len(next(iter(columns.values()))) > len(next(iter(best.values()))):
-            best = columns
+    for number in reversed(versions(base)):
+        for log in read_logs(base / str(number)):
+            request = log.predict_log.request
+            if request.model_spec.signature_name != "predict_columns":
+                continue
+            columns = {name: tensors.decode(proto)[1].reshape(-1).tolist() for name, proto in request.inputs.items()}
+            if not best or len(next(iter(columns.values()))) > len(next(iter(best.values()))):
+                best = columns
+        if best:
+            break
     if not best:
-        raise AiqleadsError(f"{version}: no warm-up requests with single features to ask about")
+        raise AiqleadsError(f"{base}: no version has warm-up requests with single features to ask about")
     rows = len(next(iter(best.values())))
     return [
         {name: v[i].decode() if isinstance(v[i], bytes) else v[i] for name, v in best.items()}

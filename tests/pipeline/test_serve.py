@@ -40,8 +40,10 @@ def test_options_of_the_command_are_the_servers(pushed: PushedRun) -> None:
 
 
 def newest(pushed: PushedRun) -> Path:
+    """The newest version with warm-up requests; other tests push some without an infrastructure check."""
     base = pushed.root / "serving" / "lead-scoring"
-    return base / str(versions(base)[-1])
+    found = [base / str(number) for number in versions(base)]
+    return [version for version in found if (version / "assets.extra" / "tf_serving_warmup_requests").is_file()][-1]
 
 
 def test_a_probe_asks_every_warm_up_request_over_both_transports(pushed: PushedRun) -> None:
