@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +194,11 @@ def _frozen_copy(run: Run) -> Path:
     assert run.schema_file is not None
     content = run.schema_file.read_bytes()
     copy = run.root / "metadata" / "schemas" / f"{hashlib.sha256(content).hexdigest()[:16]}" / "schema.pbtxt"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_bytes(content)
+    if not copy.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        beside = copy.with_name(f".{copy.name}.{os.getpid()}")
+        beside.write_bytes(content)
+        beside.rename(copy)
     return copy
 
 

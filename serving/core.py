@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from modules.native.protos import (
 )
 from serving.errors import Code, ServingError, invalid
 from serving.inference import classify, metadata, multi_inference, predict, regress
+from serving.inference.signatures import name_version
 from serving.manager import ModelManager
 from serving.servable import Call, Servable, ServableId
 
@@ -31,6 +32,7 @@ LARGE_BYTES = 1 << 18
 Inputs = Mapping[str, tuple[int, np.ndarray]]
 Build = Callable[[Servable], tuple[str, Inputs]]
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 class Runner(Protocol):
@@ -105,27 +107,15 @@ class ModelServer:
         self, request: classification_pb2.ClassificationRequest, deadline: float | None = None, size: int = 0
     ) -> classification_pb2.ClassificationResponse:
         """Classify."""
-        _require_spec(request)
-        with self.manager.lease(request.model_spec) as servable:
-            name = request.model_spec.signature_name
-            plan = await self._perhaps_in_thread(lambda: classify.plan(servable, name, request.input), size)
-            arrays = await self._run(servable, plan.call, deadline, "Classify")
-            response = classification_pb2.ClassificationResponse(result=classify.result(plan, arrays))
-            _name(response.model_spec, servable, plan.signature_name)
-            return response
+        return await self._examples(
+            request, deadline, size, classify, "Classify", classification_pb2.ClassificationResponse
+        )
 
     async def regress(
         self, request: regression_pb2.RegressionRequest, deadline: float | None = None, size: int = 0
     ) -> regression_pb2.RegressionResponse:
         """Regress."""
-        _require_spec(request)
-        with self.manager.lease(request.model_spec) as servable:
-            name = request.model_spec.signature_name
-            plan = await self._perhaps_in_thread(lambda: regress.plan(servable, name, request.input), size)
-            arrays = await self._run(servable, plan.call, deadline, "Regress")
-            response = regression_pb2.RegressionResponse(result=regress.result(plan, arrays))
-            _name(response.model_spec, servable, plan.signature_name)
-            return response
+        return await self._examples(request, deadline, size, regress, "Regress", regression_pb2.RegressionResponse)
 
     async def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest, deadline: float | None = None, size: int = 0
@@ -173,6 +163,19 @@ class ModelServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._reloads.shutdown(wait=False, cancel_futures=True)
 
+    async def _examples(
+        self, request: Any, deadline: float | None, size: int, method: Any, api: str, response_type: Callable[..., M]
+    ) -> M:
+        """Classify or Regress. method: the module that plans and reads the run."""
+        _require_spec(request)
+        with self.manager.lease(request.model_spec) as servable:
+            name = request.model_spec.signature_name
+            plan = await self._perhaps_in_thread(lambda: method.plan(servable, name, request.input), size)
+            arrays = await self._run(servable, plan.call, deadline, api)
+            response: Any = response_type(result=method.result(plan, arrays))
+            name_version(response.model_spec, servable, plan.signature_name)
+            return response
+
     async def _run(self, servable: Servable, call: Call, deadline: float | None, api: str) -> list[np.ndarray]:
         start = time.perf_counter()
         arrays = await self._runner.run(servable, call, deadline)
@@ -188,12 +191,6 @@ class ModelServer:
 def _require_spec(request) -> None:
     if not request.HasField("model_spec"):
         raise ServingError(Code.INVALID_ARGUMENT, "Missing ModelSpec")
-
-
-def _name(spec: model_pb2.ModelSpec, servable: Servable, signature_name: str) -> None:
-    spec.name = servable.id.name
-    spec.version.value = servable.id.version
-    spec.signature_name = signature_name
 
 
 def _bytes(arrays: list[np.ndarray]) -> int:

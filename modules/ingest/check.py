@@ -22,6 +22,7 @@ from modules.ingest.raw import RawBlock
 from modules.ingest.sources import resolve
 from modules.ingest.typed import MonthState, TypedBlock, type_block
 from modules.ingest.units import pieces, plan_units
+from modules.roc import area_under_roc
 
 LEAK_AUC = 0.99
 MOSTLY_MISSING = 0.95
@@ -245,11 +246,6 @@ def single_feature_auc(column: pa.Array, label: np.ndarray) -> float:
 
 
 def roc_auc(score: np.ndarray, label: np.ndarray) -> float:
-    """Area under the ROC curve: P(score of a positive > score of a negative) + P(equal) / 2."""
-    _, rank, counts = np.unique(score, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts - 1) / 2
-    positives = int(label.sum())
-    negatives = len(label) - positives
-    if not positives or not negatives:
-        return 0.5
-    return float((middle[rank][label == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    """Area under the ROC curve; 0.5, which tells nothing, when a class is missing."""
+    area = area_under_roc(score, label)
+    return 0.5 if np.isnan(area) else area

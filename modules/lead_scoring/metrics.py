@@ -1,4 +1,4 @@
-"""Two exact metrics for the manifest, without scikit-learn."""
+"""Exact metrics for the manifest, without scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from modules.roc import area_under_roc
+
+__all__ = ["area_under_roc", "log_loss"]
 
 
 def log_loss(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
@@ -14,13 +17,3 @@ def log_loss(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     p = np.clip(np.asarray(probabilities, np.float64), 1e-15, 1 - 1e-15)
     y = np.asarray(labels, np.float64)
     return float(-(y * np.log(p) + (1 - y) * np.log1p(-p)).mean())
-
-
-def area_under_roc(scores: NDArray[Any], labels: NDArray[Any]) -> float:
-    """P(score of a converted lead > score of another) + 0.5 P(equal), from ranks; NaN when a class is missing."""
-    y = np.asarray(labels) > 0
-    positives, negatives = int(y.sum()), int((~y).sum())
-    if not positives or not negatives:
-        return float("nan")
-    ranks = stats.rankdata(np.asarray(scores))
-    return float((ranks[y].sum() - positives * (positives + 1) / 2) / (positives * negatives))

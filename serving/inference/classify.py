@@ -16,7 +16,7 @@ from serving import tensors
 from serving.errors import Code, ServingError, invalid
 from serving.inference import examples
 from serving.inference.examples import ExamplesPlan, Head
-from serving.inference.signatures import CLASSIFY, DEFAULT_SIGNATURE, enum_name, prepared, shape_text, wrong_method
+from serving.inference.signatures import CLASSIFY, enum_name, shape_text, wrong_method
 from serving.servable import Servable
 
 # tensorflow/cc/saved_model/signature_constants.h
@@ -36,10 +36,7 @@ def plan(servable: Servable, signature_name: str, examples_in: input_pb2.Input) 
       ServingError: INVALID_ARGUMENT, no such signature, one with another method, or no examples; FAILED_PRECONDITION,
         a signature without the inputs and outputs of a classifier.
     """
-    name = signature_name or DEFAULT_SIGNATURE
-    head = prepared(servable, name, _prepare)
-    call, rows = examples.call(head, examples_in)
-    return ExamplesPlan(call, rows, name, head.outputs)
+    return examples.plan(servable, signature_name, examples_in, _prepare)
 
 
 def result(plan: ExamplesPlan, arrays: Sequence[np.ndarray]) -> classification_pb2.ClassificationResult:
@@ -102,10 +99,7 @@ def of(classes: np.ndarray | None, scores: np.ndarray | None, rows: int) -> clas
 
 
 def _prepare(servable: Servable, name: str) -> Head:
-    signature = servable.signatures.get(name)
-    if signature is None:
-        raise invalid(f"No signature was found with the name: {name}")
-    return head(signature)
+    return examples.head_of(servable, name, head)
 
 
 def _check(name: str, array: np.ndarray | None, dtype: int, rows: int) -> None:

@@ -5,17 +5,18 @@ Reference: InputToSerializedExampleTensor in tensorflow_serving/servables/tensor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from modules.native.protos import input_pb2
+from modules.native.protos import SignatureDef, input_pb2
 from modules.native.tensor import STRING
 from serving.errors import invalid
-from serving.inference.signatures import check_types
-from serving.servable import Call, Feed
+from serving.inference.signatures import DEFAULT_SIGNATURE, check_types, prepared
+from serving.servable import Call, Feed, Servable
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,28 @@ class ExamplesPlan:
     rows: int
     signature_name: str
     outputs: tuple[str, ...]
+
+
+def head_of(servable: Servable, name: str, read: Callable[[SignatureDef], Head]) -> Head:
+    """The head of a signature.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT, no such signature; what `read` raises.
+    """
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise invalid(f"No signature was found with the name: {name}")
+    return read(signature)
+
+
+def plan(
+    servable: Servable, signature_name: str, examples: input_pb2.Input, prepare: Callable[[Servable, str], Head]
+) -> ExamplesPlan:
+    """What to run for Classify or Regress. prepare: finds the head of a signature; it is asked once per version."""
+    name = signature_name or DEFAULT_SIGNATURE
+    head = prepared(servable, name, prepare)
+    found, rows = call(head, examples)
+    return ExamplesPlan(found, rows, name, head.outputs)
 
 
 def serialized(examples: input_pb2.Input) -> np.ndarray:

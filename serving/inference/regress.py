@@ -14,7 +14,7 @@ from serving import tensors
 from serving.errors import Code, ServingError, invalid
 from serving.inference import examples
 from serving.inference.examples import ExamplesPlan, Head
-from serving.inference.signatures import DEFAULT_SIGNATURE, REGRESS, enum_name, prepared, shape_text, wrong_method
+from serving.inference.signatures import REGRESS, enum_name, shape_text, wrong_method
 from serving.servable import Servable
 
 # tensorflow/cc/saved_model/signature_constants.h
@@ -33,10 +33,7 @@ def plan(servable: Servable, signature_name: str, examples_in: input_pb2.Input) 
       ServingError: INVALID_ARGUMENT, no such signature, one with another method, or no examples; FAILED_PRECONDITION,
         a signature without the input and output of a regressor.
     """
-    name = signature_name or DEFAULT_SIGNATURE
-    head = prepared(servable, name, _prepare)
-    call, rows = examples.call(head, examples_in)
-    return ExamplesPlan(call, rows, name, head.outputs)
+    return examples.plan(servable, signature_name, examples_in, _prepare)
 
 
 def result(plan: ExamplesPlan, arrays: Sequence[np.ndarray]) -> regression_pb2.RegressionResult:
@@ -98,7 +95,4 @@ def of(values: np.ndarray, rows: int) -> regression_pb2.RegressionResult:
 
 
 def _prepare(servable: Servable, name: str) -> Head:
-    signature = servable.signatures.get(name)
-    if signature is None:
-        raise invalid(f"No signature was found with the name: {name}")
-    return head(signature)
+    return examples.head_of(servable, name, head)

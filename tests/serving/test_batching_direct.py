@@ -117,6 +117,8 @@ def test_close_waits_for_what_was_taken_and_ends_the_threads() -> None:
 
 def test_a_runner_that_never_ran_closes() -> None:
     async def test() -> None:
-        await DirectRunner(2).close()
+        runner = DirectRunner(2)
+        await runner.close()
+        assert await _error(runner.run(Doubling(), call_of([7]))) == (Code.UNAVAILABLE, "The server is shutting down")
 
     _on_loop(test)
