@@ -1,0 +1,1 @@
+"""Journeys: tables of events become one example per decision."""

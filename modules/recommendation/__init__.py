@@ -1,0 +1,1 @@
+"""Next best action: a causal attention network over the journeys of leads."""

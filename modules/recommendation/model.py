@@ -1,0 +1,378 @@
+"""The network: embeddings of all codes, attention over the history beside the lead's context, dense layers, two heads.
+
+    lead     one token per categorical feature (its embedding) and one for all numbers
+    event    sum of the embeddings of its codes, plus its numbers times a matrix
+    slot i   the moment after i events: the token of event i; slot 0 is the sum of the lead's tokens
+             plus the embedding of position i, plus a mix of the latest RECENT slots
+    blocks   slot i attends to the lead's tokens and to slots 0 to i, with a learned bias per head and distance;
+             then two dense layers; both with a residual path behind a layer normalisation
+    head     [slot i, lead, how often each action was taken so far] -> dense layers with dropout
+             -> action_logits (softmax: the next action), conversion_logits (sigmoid: conversion if that action is next)
+
+Slot i is a function of the lead and of events 1 to i alone. So all slots of a journey can be learned in one pass, and
+padding behind the events changes nothing. Only keras.ops: the same network runs on every Keras backend, and a
+TensorFlow SavedModel of it holds nothing but stock operations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from modules.recommendation.layout import FIRST_WORD, UNKNOWN, Codes, Layout
+from modules.recommendation.settings import RecommendationSettings
+
+RECENT = 4
+"""Slots that are mixed before the attention: short patterns need no attention to be seen."""
+
+PACKAGE = "aiqleads"
+
+
+class Embeddings(keras.layers.Layer):
+    """One embedding per column of codes.
+
+    In training a code becomes UNKNOWN with probability `unknown_rate`.
+
+    Args:
+      columns: names and sizes of the C columns.
+      width: D.
+      unknown_rate: 0 to 1.
+      seed: of the choice of codes.
+
+    Call: int32 [..., C] -> list of C tensors [..., D].
+    """
+
+    def __init__(
+        self, columns: list[dict[str, Any]], width: int, unknown_rate: float, seed: int, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.columns, self.width, self.unknown_rate, self.seed = columns, width, unknown_rate, seed
+        self.random = keras.random.SeedGenerator(seed)
+        self.tables = [
+            keras.layers.Embedding(
+                column["size"],
+                width,
+                embeddings_initializer=keras.initializers.RandomNormal(stddev=0.05, seed=seed + 1 + i),
+                name=f"embed_{column['name']}",
+            )
+            for i, column in enumerate(columns)
+        ]
+
+    def build(self, input_shape: Any) -> None:
+        for table in self.tables:
+            table.build((*input_shape[:-1],))
+        self.built = True
+
+    def call(self, codes: Any, training: bool = False) -> list[Any]:
+        codes = ops.cast(codes, "int32")
+        if training and self.unknown_rate > 0:
+            drop = keras.random.uniform(ops.shape(codes), seed=self.random) < self.unknown_rate
+            codes = ops.where(drop & (codes > 0), UNKNOWN, codes)
+        return [table(codes[..., i]) for i, table in enumerate(self.tables)]
+
+    def compute_output_shape(self, input_shape: Any) -> list[Any]:
+        return [(*input_shape[:-1], self.width) for _ in self.columns]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "columns": self.columns,
+            "width": self.width,
+            "unknown_rate": self.unknown_rate,
+            "seed": self.seed,
+        }
+
+
+class Slots(keras.layers.Layer):
+    """The slots of a journey: the start, then the events, each with its position and a mix of the latest slots.
+
+    Args:
+      length: L, most events.
+      recent: slots that are mixed.
+      seed: of the weights.
+
+    Call: start [n, D], events [n, T, D] -> [n, T + 1, D].
+    """
+
+    def __init__(self, length: int, recent: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length, self.recent, self.seed = length, recent, seed
+
+    def build(self, start_shape: Any, events_shape: Any) -> None:
+        width = start_shape[-1]
+        normal = keras.initializers.RandomNormal
+        self.embed_position = self.add_weight(
+            name="embed_position", shape=(self.length + 1, width), initializer=normal(stddev=0.05, seed=self.seed)
+        )
+        self.mix = keras.layers.Dense(
+            width, kernel_initializer=keras.initializers.GlorotUniform(seed=self.seed + 1), name="mix"
+        )
+        self.mix.build((None, None, self.recent * width))
+        self.built = True
+
+    def call(self, start: Any, events: Any) -> Any:
+        slots = ops.concatenate([start[:, None, :], events], axis=1)
+        count = ops.shape(slots)[1]
+        slots = slots + ops.cast(self.embed_position, slots.dtype)[None, :count]
+        padded = ops.pad(slots, [[0, 0], [self.recent, 0], [0, 0]])
+        latest = [padded[:, self.recent - i : self.recent - i + count] for i in range(self.recent)]
+        return slots + ops.relu(self.mix(ops.concatenate(latest, axis=-1)))
+
+    def compute_output_shape(self, start_shape: Any, events_shape: Any) -> Any:
+        slots = None if events_shape[1] is None else events_shape[1] + 1
+        return (start_shape[0], slots, start_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "length": self.length, "recent": self.recent, "seed": self.seed}
+
+
+class Attention(keras.layers.Layer):
+    """Multi-head attention of slots to the lead's tokens and to the slots before them.
+
+        softmax over keys of (q k / sqrt(D / heads) + bias[head, i - j]) where key j may be seen by slot i
+
+    Slot i sees all tokens of the lead (without a bias), and slots j <= i.
+
+    Args:
+      heads: number of heads.
+      length: L, most events.
+      dropout: share of attention weights dropped in training.
+      seed: of weights and dropout.
+
+    Call: slots [n, S, D], lead [n, F, D] (F may be 0) -> [n, S, D].
+    """
+
+    def __init__(self, heads: int, length: int, dropout: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.length, self.dropout, self.seed = heads, length, dropout, seed
+        self.drop = keras.layers.Dropout(dropout, seed=seed)
+
+    def build(self, slots_shape: Any, lead_shape: Any) -> None:
+        width = slots_shape[-1]
+
+        def dense(name: str, units: int, step: int) -> keras.layers.Dense:
+            layer = keras.layers.Dense(
+                units, kernel_initializer=keras.initializers.GlorotUniform(seed=self.seed + step), name=name
+            )
+            layer.build((None, None, width))
+            return layer
+
+        self.query = dense("query", width, 1)
+        self.key_value = dense("key_value", 2 * width, 2)
+        self.out = dense("out", width, 3)
+        self.distance_bias = self.add_weight(
+            name="distance_bias", shape=(self.heads, self.length + 1), initializer="zeros"
+        )
+        self.built = True
+
+    def _split(self, x: Any) -> Any:
+        shape = ops.shape(x)
+        x = ops.reshape(x, (shape[0], shape[1], self.heads, x.shape[-1] // self.heads))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+    def call(self, slots: Any, lead: Any, training: bool = False) -> Any:
+        width = slots.shape[-1]
+        count, others = ops.shape(slots)[1], lead.shape[1]
+        query = self._split(self.query(slots)) * (width // self.heads) ** -0.5
+        key_value = self.key_value(ops.concatenate([lead, slots], axis=1) if others else slots)
+        key, value = self._split(key_value[..., :width]), self._split(key_value[..., width:])
+
+        index = ops.arange(count)
+        distance = index[:, None] - index[None, :]
+        bias = ops.take(ops.cast(self.distance_bias, slots.dtype), ops.maximum(distance, 0), axis=1)
+        bias = ops.where(distance[None] >= 0, bias, ops.cast(-3e4, slots.dtype))  # float16 ends at 6.5e4
+        if others:
+            bias = ops.pad(bias, [[0, 0], [0, 0], [others, 0]])
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + bias[None]
+        weights = self.drop(ops.softmax(scores, axis=-1), training=training)
+        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+        return self.out(ops.reshape(mixed, (ops.shape(mixed)[0], count, width)))
+
+    def compute_output_shape(self, slots_shape: Any, lead_shape: Any) -> Any:
+        return slots_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "heads": self.heads,
+            "length": self.length,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }
+
+
+class ActionCounts(keras.layers.Layer):
+    """How often each action has been taken: log(1 + number among the first i events).
+
+    Args:
+      actions: A.
+
+    Call: codes of actions int32 [n, T] -> [n, T + 1, A].
+    """
+
+    def __init__(self, actions: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.actions = actions
+
+    def call(self, codes: Any) -> Any:
+        taken = ops.one_hot(ops.cast(codes, "int32") - FIRST_WORD, self.actions, dtype=self.compute_dtype)
+        return ops.log1p(ops.cumsum(ops.pad(taken, [[0, 0], [1, 0], [0, 0]]), axis=1))
+
+    def compute_output_shape(self, codes_shape: Any) -> Any:
+        slots = None if codes_shape[1] is None else codes_shape[1] + 1
+        return (codes_shape[0], slots, self.actions)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "actions": self.actions}
+
+
+class Beside(keras.layers.Layer):
+    """A journey's vector repeated beside each of its slots: [n, S, D], [n, E] -> [n, S, D + E]."""
+
+    def call(self, slots: Any, vector: Any) -> Any:
+        shape = ops.shape(slots)
+        repeated = ops.broadcast_to(vector[:, None, :], (shape[0], shape[1], vector.shape[-1]))
+        return ops.concatenate([slots, repeated], axis=-1)
+
+    def compute_output_shape(self, slots_shape: Any, vector_shape: Any) -> Any:
+        return (*slots_shape[:-1], slots_shape[-1] + vector_shape[-1])
+
+
+class Used(keras.layers.Layer):
+    """Sets the slots behind a journey's last event to 0: [n, S, A], length int32 [n] -> [n, S, A]."""
+
+    def call(self, logits: Any, length: Any) -> Any:
+        used = ops.arange(ops.shape(logits)[1])[None, :] <= ops.cast(length, "int32")[:, None]
+        return ops.where(used[..., None], logits, ops.zeros_like(logits))
+
+    def compute_output_shape(self, logits_shape: Any, length_shape: Any) -> Any:
+        return logits_shape
+
+
+class Start(keras.layers.Layer):
+    """A learned vector for every journey: any [n, ...] -> [n, width]."""
+
+    def __init__(self, width: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width, self.seed = width, seed
+
+    def build(self, input_shape: Any) -> None:
+        self.embed_start = self.add_weight(
+            name="embed_start",
+            shape=(self.width,),
+            initializer=keras.initializers.RandomNormal(stddev=0.05, seed=self.seed),
+        )
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        vector = ops.cast(self.embed_start, self.compute_dtype)
+        return ops.broadcast_to(vector[None], (ops.shape(x)[0], self.width))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "width": self.width, "seed": self.seed}
+
+
+for _layer in (Embeddings, Slots, Attention, ActionCounts, Beside, Used, Start):
+    keras.saving.register_keras_serializable(package=PACKAGE)(_layer)
+
+
+def _columns(codes: tuple[Codes, ...]) -> list[dict[str, Any]]:
+    return [{"name": column.name, "size": column.size} for column in codes]
+
+
+def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Model:
+    """The network for the inputs of a layout.
+
+    Weights and dropout are drawn from `settings.seed`: the same settings give the same network.
+
+    Inputs, a dict (all five are there, also where K, F or G is 0; T may be 0 too):
+      event_codes: int32 [n, T, C].
+      event_numbers: float32 [n, T, K].
+      lead_codes: int32 [n, F].
+      lead_numbers: float32 [n, G].
+      length: int32 [n], events of each journey, 0 to T.
+
+    Outputs, a dict; slot i is the moment after i events, slots behind a journey's last event are 0:
+      action_logits: float32 [n, T + 1, A]; their softmax is the probability of each next action.
+      conversion_logits: float32 [n, T + 1, A]; their sigmoid is the probability of conversion if that action is next.
+
+    Args:
+      layout: columns of the inputs; T is at most `layout.length`.
+      settings: width, layers, dropout.
+    """
+    width, seed, dropout = settings.embedding_dim, settings.seed, settings.dropout_rate
+    actions = len(layout.actions)
+    seeds = iter(range(1000 * (seed + 1), 1000 * (seed + 2), 20))
+
+    def dense(units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
+        initializer = keras.initializers.GlorotUniform(seed=next(seeds))
+        return keras.layers.Dense(units, kernel_initializer=initializer, name=name, **kwargs)
+
+    event_codes = keras.Input((None, len(layout.event_codes)), dtype="int32", name="event_codes")
+    event_numbers = keras.Input((None, len(layout.event_numbers)), dtype="float32", name="event_numbers")
+    lead_codes = keras.Input((len(layout.lead_codes),), dtype="int32", name="lead_codes")
+    lead_numbers = keras.Input((len(layout.lead_numbers),), dtype="float32", name="lead_numbers")
+    length = keras.Input((), dtype="int32", name="length")
+
+    # Events.
+    codes = Embeddings(_columns(layout.event_codes), width, settings.unknown_rate, next(seeds), name="events")
+    parts = codes(event_codes)
+    if layout.event_numbers:
+        parts = [*parts, dense(width, "event_numbers_dense")(event_numbers)]
+    events = keras.layers.Add(name="event_tokens")(parts) if len(parts) > 1 else parts[0]
+
+    # The lead.
+    tokens = []
+    if layout.lead_codes:
+        tokens = Embeddings(
+            _columns(layout.lead_codes), width, settings.unknown_rate, next(seeds), name="lead"
+        )(lead_codes)
+    if layout.lead_numbers:
+        numbers = dense(width, "lead_numbers_hidden", activation="relu")(lead_numbers)
+        tokens = [*tokens, dense(width, "lead_numbers_dense")(numbers)]
+    start = Start(width, next(seeds), name="start")(length)
+    context = keras.layers.Add(name="lead_sum")([start, *tokens]) if tokens else start
+    lead_tokens = ops.stack(tokens, axis=1) if tokens else start[:, None, :][:, :0]
+
+    # The history.
+    slots = Slots(layout.length, RECENT, next(seeds), name="slots")(context, events)
+    slots = keras.layers.Dropout(dropout, seed=next(seeds), name="slots_dropout")(slots)
+    for i in range(settings.num_layers):
+        normal = keras.layers.LayerNormalization(name=f"block_{i}_norm_1")(slots)
+        seen = Attention(
+            settings.num_heads, layout.length, dropout, next(seeds), name=f"block_{i}_attention"
+        )(normal, lead_tokens)
+        seen = keras.layers.Dropout(dropout, seed=next(seeds), name=f"block_{i}_dropout_1")(seen)
+        slots = keras.layers.Add(name=f"block_{i}_add_1")([slots, seen])
+        normal = keras.layers.LayerNormalization(name=f"block_{i}_norm_2")(slots)
+        wide = dense(2 * width, f"block_{i}_wide", activation="relu")(normal)
+        narrow = dense(width, f"block_{i}_narrow")(wide)
+        narrow = keras.layers.Dropout(dropout, seed=next(seeds), name=f"block_{i}_dropout_2")(narrow)
+        slots = keras.layers.Add(name=f"block_{i}_add_2")([slots, narrow])
+
+    # The head.
+    slots = keras.layers.LayerNormalization(name="slots_norm")(slots)
+    counts = ActionCounts(actions, name="action_counts")(event_codes[..., 0])
+    hidden = keras.layers.Concatenate(name="state")([slots, counts])
+    if tokens:
+        hidden = Beside(name="beside")(hidden, keras.layers.LayerNormalization(name="lead_norm")(context))
+    for i, units in enumerate(settings.hidden_layers):
+        hidden = dense(units, f"hidden_{i}", activation="relu")(hidden)
+        hidden = keras.layers.Dropout(dropout, seed=next(seeds), name=f"hidden_dropout_{i}")(hidden)
+    outputs = {
+        name: Used(name=name, dtype="float32")(dense(actions, f"{name}_dense", dtype="float32")(hidden), length)
+        for name in ("action_logits", "conversion_logits")
+    }
+    inputs = {
+        "event_codes": event_codes,
+        "event_numbers": event_numbers,
+        "lead_codes": lead_codes,
+        "lead_numbers": lead_numbers,
+        "length": length,
+    }
+    return keras.Model(inputs, outputs, name="next_best_action")
