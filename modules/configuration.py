@@ -7,6 +7,7 @@ import hashlib
 import json
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +19,17 @@ from modules.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load(path: Path | str, model: type[Model], overrides: dict[str, Any] | None = None) -> Model:
+def load(
+    path: Path | str,
+    model: type[Model] | Callable[[dict[str, Any]], type[Model]],
+    overrides: dict[str, Any] | None = None,
+) -> Model:
     """Reads a YAML file into a pydantic model.
 
     Args:
       path: the file.
-      model: the frozen pydantic model it must fit.
+      model: the frozen pydantic model it must fit, or a function that chooses it by the file's values (a ValueError
+        says that none fits).
       overrides: dotted key -> value, laid over the file (see `parse_override`).
 
     Raises:
@@ -46,6 +52,11 @@ def load(path: Path | str, model: type[Model], overrides: dict[str, Any] | None 
         raise ConfigError(f"{path}: expected a mapping of settings, received {type(values).__name__}")
     for key, value in (overrides or {}).items():
         _lay_over(values, key, value)
+    if not isinstance(model, type):
+        try:
+            model = model(values)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
     return validate(values, model, str(path), root, overrides)
 
 

@@ -13,7 +13,10 @@ from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
 from modules.errors import ConfigError
 from modules.evaluation.settings import EvaluationSettings
+from modules.journeys.dataset import JourneyDataset
 from modules.lead_scoring.settings import LeadScoringSettings
+from modules.off_policy.settings import PolicyValueSettings
+from modules.recommendation.settings import RecommendationSettings
 from modules.serving_check.settings import ServingCheckSettings
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -59,17 +62,51 @@ class TransformSettings(BaseModel):
 
 
 class PipelineConfig(BaseModel):
-    """A model file under configs/."""
+    """A model file under configs/: what all models have."""
 
     model_config = FROZEN
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="name of the pipeline and of the served model")
     dataset: str = Field(description="name of a file under configs/datasets/, or a path")
     runner: str = Field(default="local", description="name of a file under configs/runners/, or a path")
-    model: LeadScoringSettings = LeadScoringSettings()
     transform: TransformSettings = TransformSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
     gate: GateSettings = GateSettings()
     infra: InfraSettings = InfraSettings()
+
+
+class LeadScoringConfig(PipelineConfig):
+    """How good is a lead? One row per lead."""
+
+    kind: Literal["lead_scoring"] = "lead_scoring"
+    model: LeadScoringSettings = LeadScoringSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+
+class RecommendationConfig(PipelineConfig):
+    """What should be done next with a lead? One row per event of its journey."""
+
+    kind: Literal["recommendation"]
+    model: RecommendationSettings = RecommendationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    value: PolicyValueSettings = PolicyValueSettings()
+
+
+ModelConfig = LeadScoringConfig | RecommendationConfig
+
+_KINDS: dict[str, type[ModelConfig]] = {
+    "lead_scoring": LeadScoringConfig,
+    "recommendation": RecommendationConfig,
+}
+
+
+def _config_class(values: dict[str, Any]) -> type[ModelConfig]:
+    kind = values.get("kind", "lead_scoring")
+    if kind not in _KINDS:
+        raise ValueError(f"kind: expected {' or '.join(_KINDS)}; received {kind!r}")
+    return _KINDS[kind]
+
+
+def _dataset_class(values: dict[str, Any]) -> type[Dataset | JourneyDataset]:
+    return JourneyDataset if "events" in values else Dataset
 
 
 class RunnerConfig(BaseModel):
@@ -97,8 +134,8 @@ class Run(BaseModel):
     """One effective configuration: what `create_pipeline` is a pure function of."""
 
     model_config = FROZEN
-    config: PipelineConfig
-    dataset: Dataset
+    config: ModelConfig
+    dataset: Dataset | JourneyDataset
     runner: RunnerConfig
     root: Path
     servable: str
@@ -150,9 +187,13 @@ def load_run(
     for_dataset = {k.removeprefix("dataset."): v for k, v in overrides.items() if k.startswith("dataset.")}
     for_runner = {k.removeprefix("runner."): v for k, v in overrides.items() if k.startswith("runner.")}
     for_model = {k: v for k, v in overrides.items() if not k.startswith(("dataset.", "runner."))}
-    config = load(config_file, PipelineConfig, for_model)
-    declared = load(config_file, PipelineConfig, {k: v for k, v in for_model.items() if k != "dataset"})
+    config = load(config_file, _config_class, for_model)
+    declared = load(config_file, _config_class, {k: v for k, v in for_model.items() if k != "dataset"})
     data = load_dataset(config.dataset, for_dataset)
+    journeys = isinstance(config, RecommendationConfig)
+    if isinstance(data, JourneyDataset) != journeys:
+        expected = "journeys, with `events`" if journeys else "leads, without `events`"
+        raise ConfigError(f"{config_file}: a {config.kind} model needs a dataset of {expected}; received {data.name!r}")
     runner = load(find_config("runners", config.runner), RunnerConfig, for_runner)
     same = Path(declared.dataset).stem == Path(config.dataset).stem
     servable = config.name if same else f"{config.name}-{data.name.replace('_', '-')}"
@@ -172,9 +213,21 @@ def schema_files(dataset: str) -> tuple[Path, ...]:
     return tuple(base / "schema" / dataset / "schema.pbtxt" for base in (Path.cwd(), PROJECT))
 
 
-def load_dataset(name: str, overrides: dict[str, Any] | None = None) -> Dataset:
-    """A dataset by the name of its file under configs/datasets/, or by path."""
-    return load(find_config("datasets", name), Dataset, overrides)
+def load_dataset(name: str, overrides: dict[str, Any] | None = None) -> Dataset | JourneyDataset:
+    """A dataset by the name of its file under configs/datasets/, or by path; one of journeys if it has `events`."""
+    return load(find_config("datasets", name), _dataset_class, overrides)
+
+
+def load_leads(name: str, overrides: dict[str, Any] | None = None) -> Dataset:
+    """As `load_dataset`, for commands that work on tables of leads.
+
+    Raises:
+      ConfigError: it is a dataset of journeys.
+    """
+    dataset = load_dataset(name, overrides)
+    if isinstance(dataset, JourneyDataset):
+        raise ConfigError(f"dataset {name!r} is one of journeys; this command needs a table of leads")
+    return dataset
 
 
 def find_config(folder: str, name: str) -> Path:

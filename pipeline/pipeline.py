@@ -17,9 +17,6 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
-from modules.dataset import Dataset
-from modules.evaluation.eval_config import build_eval_config
-from pipeline.components.example_gen.component import ColumnarExampleGen
 from pipeline.components.gate.component import DataGate
 from pipeline.components.infra_check.component import InfraCheck
 from pipeline.components.pusher import atomic_pusher
@@ -30,13 +27,14 @@ from pipeline.components.resolvers import (
 )
 from pipeline.components.statistics_gen import StatisticsGen
 from pipeline.components.transform import Transform
-from pipeline.config import Run, code_hash
+from pipeline.config import RecommendationConfig, Run, code_hash
+from pipeline.families import family
 
 EVALUATED_SPLIT = "test"
 
 
 def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True) -> tfx_pipeline.Pipeline:
-    """Builds the lead-scoring pipeline.
+    """Builds the pipeline of a model.
 
     Args:
       run: the effective configuration.
@@ -44,10 +42,11 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
       enable_cache: False runs every component even if ML Metadata holds its result.
 
     Returns:
-      ColumnarExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> Trainer ->
-      latest blessed model -> Evaluator -> infrastructure check -> Pusher.
+      ExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> Trainer ->
+      latest blessed model -> Evaluator -> infrastructure check -> Pusher; and PolicyValue behind the Trainer for a
+      recommendation model whose dataset has outcomes.
     """
-    config, dataset = run.config, run.dataset
+    config, dataset, model_family = run.config, run.dataset, family(run)
     code = code_hash()
     example_gen, statistics_gen = _ingest(run, dataset_version)
     nodes: list[Any] = [example_gen, statistics_gen]
@@ -90,7 +89,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
     transform = Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="modules.preprocessing.preprocessing_fn",
+        preprocessing_fn=model_family.preprocessing_fn,
         custom_config=settings,
         splits_config=transform_pb2.SplitsConfig(
             analyze=["train"],
@@ -102,7 +101,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
     transform.add_upstream_node(gate)
     transform_graph = add(transform).outputs["transform_graph"]
     base_model = None
-    if config.model.warm_start:
+    if not isinstance(config, RecommendationConfig) and config.model.warm_start:
         warm = add(
             Resolver(strategy_class=LatestBlessedBefore, anchor=transform_graph, **_blessings(run)).with_id(
                 "WarmStartResolver"
@@ -111,7 +110,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
         base_model = warm.outputs["model"]
     trainer = add(
         components.Trainer(
-            run_fn="modules.lead_scoring.trainer.run_fn",
+            run_fn=model_family.run_fn,
             examples=transform.outputs["transformed_examples"] if config.transform.materialize else examples,
             transform_graph=transform_graph,
             schema=schema,
@@ -124,6 +123,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
                 "configuration_hash": run.hash,
                 "dataset_version": dataset_version,
                 "model_type": config.name,
+                **_checkpoints(run),
             },
             train_args=trainer_pb2.TrainArgs(splits=["train"]),
             eval_args=trainer_pb2.EvalArgs(splits=["validation", "calibration"]),
@@ -141,11 +141,23 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
             example_splits=[EVALUATED_SPLIT],
             model=model,
             baseline_model=baseline.outputs["model"],
-            eval_config=build_eval_config(config.evaluation, label_key=dataset.label_feature),
+            eval_config=model_family.eval_config(run),
             schema=schema,
             module_path="modules.evaluation.extractors",
         )
     )
+    if isinstance(config, RecommendationConfig) and dataset.outcome is not None:  # type: ignore[union-attr]
+        from pipeline.components.policy_value.component import PolicyValue
+
+        add(
+            PolicyValue(
+                examples=examples,
+                model=model,
+                dataset=dataset,
+                settings=config.value,
+                split=EVALUATED_SPLIT,
+            )
+        )
     infra_blessing = _infra_check(run, model, examples, evaluator, add)
     push_inputs = {} if infra_blessing is None else {"infra_blessing": infra_blessing}
     add(
@@ -167,14 +179,16 @@ def create_statistics_pipeline(run: Run, dataset_version: str) -> tfx_pipeline.P
 
 
 def _ingest(run: Run, dataset_version: str) -> list[Any]:
-    example_gen = ColumnarExampleGen(
-        dataset=run.dataset,
-        validation_split=run.config.model.validation_split,
-        span=run.span,
-        # What stands behind the dash only tells the cache that other code has read the same files.
-        fingerprint=f"{dataset_version}-{code_hash()}",
-    )
+    # What stands behind the dash only tells the cache that other code has read the same files.
+    example_gen = family(run).make_example_gen(run, f"{dataset_version}-{code_hash()}")
     return [example_gen, StatisticsGen(examples=example_gen.outputs["examples"])]
+
+
+def _checkpoints(run: Run) -> dict[str, str]:
+    """Where training that was killed finds its state again: not in an artifact, which a new execution does not see."""
+    if not isinstance(run.config, RecommendationConfig):
+        return {}
+    return {"checkpoint_dir": str(run.root / "checkpoints" / run.servable)}
 
 
 def _pipeline(run: Run, nodes: list[Any], enable_cache: bool) -> tfx_pipeline.Pipeline:
@@ -225,7 +239,7 @@ def _infra_check(run: Run, model: Any, examples: Any, evaluator: Any, add: Any) 
         node = InfraCheck(
             model=model,
             examples=examples,
-            settings=infra.session.model_copy(update={"ignored_features": _not_features(run.dataset)}),
+            settings=infra.session.model_copy(update={"ignored_features": family(run).not_inputs(run)}),
             model_name=run.servable,
             split=EVALUATED_SPLIT,
         )
@@ -239,12 +253,6 @@ def _blessings(run: Run) -> dict[str, Any]:
     if run.config.infra.kind == "off":
         del channels["infra_blessing"]
     return channels
-
-
-def _not_features(dataset: Dataset) -> tuple[str, ...]:
-    """What raw examples carry beside features; a model must not read it."""
-    names = (dataset.id_feature, dataset.label_feature, dataset.time_feature)
-    return tuple(name for name in names if name is not None and name not in dataset.table.names)
 
 
 __all__ = ["EVALUATED_SPLIT", "create_pipeline", "create_statistics_pipeline"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from modules import progress
 from modules.errors import AiqleadsError, ConfigError
 from pipeline.config import Run
+from pipeline.families import family
 from pipeline.logs import adopt_absl, quiet
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
     )
     from pipeline.console import ConsoleListener
 
-    rows = _Rows()
+    rows = _Rows(run)
     with ConsoleListener(console, rows.of) as listener:
         listener.stage("loading TFX")
         from pipeline.pipeline import create_pipeline
@@ -82,24 +83,25 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
     return PUSHED if summary.blessed else NOT_BLESSED
 
 
-_ALL_ROWS = ("ColumnarExampleGen", "StatisticsGen")
 _ROWS_OF_SPLITS = {
     "Transform": ("train",),
     "Trainer": ("train", "validation", "calibration"),
     "Evaluator": ("test",),
+    "PolicyValue": ("test",),
 }
 
 
 class _Rows:
     """How many rows each node has seen, from the ingest report once there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.family = family(run)
         self.splits: dict[str, int] = {}
 
     def of(self, node_id: str) -> int | None:
         if not self.splits:
             return None
-        if node_id in _ALL_ROWS:
+        if node_id in (self.family.example_gen, "StatisticsGen"):
             return sum(self.splits.values())
         if node_id in _ROWS_OF_SPLITS:
             return sum(self.splits.get(s, 0) for s in _ROWS_OF_SPLITS[node_id])
@@ -110,10 +112,8 @@ class _Rows:
         finished = listener.finished
 
         def and_count(result):
-            if result.id == "ColumnarExampleGen":
-                from modules.ingest.report import read_report
-
-                report = read_report(result.outputs["examples"][0].uri)
+            if result.id == self.family.example_gen:
+                report = self.family.read_report(result.outputs["examples"][0].uri)
                 self.splits = {name: split.rows for name, split in report.splits.items()}
             finished(result)
 

@@ -90,6 +90,7 @@ class ChunkTables:
             "time": self._time(journeys.time[at]),
             "action": encode.category(journeys.action[at], ACTIONS),
             "response": encode.category(journeys.response[at], RESPONSES),
+            "propensity": self._share(self._propensity()),
         }
 
     def truth(self) -> dict[str, pa.Array]:
@@ -108,18 +109,22 @@ class ChunkTables:
     def truth_events(self) -> dict[str, pa.Array]:
         """What is true at every event of `events`, row by row."""
         journeys, at = self.chunk.journeys, self.events_at
-        policy, conversion, action = journeys.policy[at], journeys.conversion[at], journeys.action[at]
-        chosen = np.take_along_axis(policy, action[:, None], axis=1)[:, 0]
+        policy, conversion = journeys.policy[at], journeys.conversion[at]
         likeliest = policy.argmax(axis=1) if len(at) else np.empty(0, dtype=np.int64)
         return {
             "lead_id": self._event_ids(),
             "position": pa.array(journeys.position[at]),
-            "policy_probability": self._share(chosen),
+            "policy_probability": self._share(self._propensity()),
             "likeliest_action": encode.category(likeliest, ACTIONS),
             "before": self._share(journeys.before[at]),
             "after": self._share(journeys.after[at]),
             **{f"conversion_{name}": self._share(conversion[:, i]) for i, name in enumerate(ACTIONS)},
         }
+
+    def _propensity(self) -> np.ndarray:
+        """The logging policy's probability of the action taken, float64 [events]."""
+        journeys, at = self.chunk.journeys, self.events_at
+        return journeys.policy[at, journeys.action[at]]
 
     def _event_ids(self) -> pa.Array:
         return self.ids.take(pa.array(self.chunk.journeys.lead[self.events_at]))

@@ -31,7 +31,7 @@ class LeadScore:
 
 @dataclass(frozen=True, slots=True)
 class RankedAction:
-    """An action with its probability of being the next, 0-1, and its priority, 0-100."""
+    """An action, its probability of being the next, 0-1, and its priority: 100 x P(the lead converts if it is next)."""
 
     action: str
     probability: float
@@ -40,7 +40,10 @@ class RankedAction:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """What to do next with a lead: actions in the order of the model, the likeliest first."""
+    """What to do next with a lead: the allowed actions, best first as the model's policy ranks them.
+
+    next_best_action: the first of them, "" if none is allowed.
+    """
 
     next_best_action: str
     actions: tuple[RankedAction, ...]
@@ -111,12 +114,20 @@ def recommendations(response: predict_pb2.PredictResponse, rows: int) -> list[Re
     (names, width), (probabilities, _), (priorities, _), (best, _) = found
     if {len(names), len(probabilities), len(priorities)} != {rows * width}:
         raise ClientError(f"{model} version {version} answers actions and probabilities of different lengths")
+    # There are few names and many answers.
+    texts = {name: name.decode(errors="replace") for name in {*names, *best}}
     ranked = [
-        RankedAction(name.decode(errors="replace"), probability, priority)
+        RankedAction(texts[name], probability, priority)
         for name, probability, priority in zip(names, probabilities, priorities, strict=True)
     ]
+    # Actions that are not allowed come last, without a name.
     return [
-        Recommendation(best[i].decode(errors="replace"), tuple(ranked[i * width : (i + 1) * width]), model, version)
+        Recommendation(
+            texts[best[i]],
+            tuple(action for action in ranked[i * width : (i + 1) * width] if action.action),
+            model,
+            version,
+        )
         for i in range(rows)
     ]
 

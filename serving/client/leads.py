@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from modules.journeys import names
 from modules.native.protos import Example, SignatureDef, TensorProto
 from serving.client import tensors
 from serving.client.errors import ClientError, LeadError
@@ -24,6 +25,10 @@ Lead = Mapping[str, object]
 Columns = Mapping[str, Sequence[object]]
 
 NAN = math.nan
+
+HISTORY, CREATED = "history", "created"
+"""What a lead may have beside the features of a model that reads journeys: its events, and when it came in."""
+
 _SHOWN = 60
 
 
@@ -45,6 +50,11 @@ class Feature:
         if self.dtype in INTEGERS:
             one = "a whole number"
         return f"a list, each entry {one}" if self.many else one
+
+    @property
+    def gaps(self) -> bool:
+        """Entries of the list may be missing, as attributes of an event may be."""
+        return self.name.startswith(names.HISTORY_PREFIX) and self.name not in names.RESERVED
 
     def encode(self, values: Sequence[object], first: int = 0) -> array | list[bytes]:
         """One value per lead as the model takes it.
@@ -86,15 +96,23 @@ class Feature:
             raise LeadError(first + largest, self.name, f"{result[largest]} is too large for the model") from None
 
     def encode_list(self, value: object, index: int) -> array | list[bytes]:
-        """The entries of one lead's list; a single value is a list of one, a missing one is empty."""
-        if _missing(value):
+        """The entries of one lead's list; a single value is a list of one, a missing one is empty.
+
+        In the list of an attribute of events an entry may be missing: a number is NaN then and a text empty.
+        """
+        if is_missing(value):
             value = ()
         elif isinstance(value, str | bytes) or not isinstance(value, Sequence):
             value = (value,)
-        for entry in value:
-            if _missing(entry):
-                raise LeadError(index, self.name, "expected a list without gaps, received a missing entry")
-        return Feature(self.name, self.dtype).encode(value) if value else []
+        if not self.gaps:
+            for i, entry in enumerate(value):
+                if is_missing(entry):
+                    reason = "expected a list without gaps, received a missing entry"
+                    raise LeadError(index, f"{self.name}[{i}]", reason)
+        try:
+            return Feature(self.name, self.dtype).encode(value) if len(value) else []
+        except LeadError as error:
+            raise LeadError(index, f"{self.name}[{error.index}]", error.reason) from None
 
 
 class Features:
@@ -141,6 +159,11 @@ class Features:
         """No feature is a list."""
         return not any(row.many for row in self)
 
+    @property
+    def journeys(self) -> bool:
+        """Leads may have a `history` of events."""
+        return names.HISTORY_ACTION in self and HISTORY not in self
+
     def columns(self, leads: Sequence[Lead], first: int = 0, ignore: Collection[str] | bool = ()) -> Columns:
         """One column per feature.
 
@@ -155,7 +178,7 @@ class Features:
         known = self._rows.keys()
         for i, lead in enumerate(leads):
             if not isinstance(lead, Mapping):
-                raise LeadError(first + i, None, f"expected a mapping of features, received {_short(lead)}")
+                raise LeadError(first + i, None, f"expected a mapping of features, received {shown(lead)}")
             if ignore is not True and not lead.keys() <= known:
                 allowed = ignore if ignore else ()
                 for key in lead:
@@ -165,8 +188,9 @@ class Features:
 
     def unknown(self, key: object) -> str:
         """What to say of a key that is no feature."""
-        near = difflib.get_close_matches(str(key), self.names, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}?" if near else f"the model's features: {', '.join(self.names)}"
+        known = (*self.names, HISTORY, CREATED) if self.journeys else self.names
+        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}?" if near else f"the model's features: {', '.join(known)}"
         return f"unknown feature {key!r}; {hint} Name it in ignore= to leave it out."
 
     def tensors(self, columns: Columns, rows: int, first: int = 0) -> dict[str, TensorProto]:
@@ -193,12 +217,11 @@ class Features:
             example = Example()
             features = example.features.feature
             for feature, column in used:
-                if _missing(column[i]) or column[i] in ("", b""):
+                value = column[i]
+                if is_missing(value) or (isinstance(value, str | bytes) and not value):
                     continue
                 values = (
-                    feature.encode_list(column[i], first + i)
-                    if feature.many
-                    else feature.encode((column[i],), first + i)
+                    feature.encode_list(value, first + i) if feature.many else feature.encode((value,), first + i)
                 )
                 if feature.dtype == STRING:
                     features[feature.name].bytes_list.value.extend(values)
@@ -210,52 +233,53 @@ class Features:
         return result
 
 
-def _missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """None or NaN."""
     # pandas writes a missing string as NaN.
     return value is None or (isinstance(value, float) and value != value)
 
 
 def _number(value: Any) -> float:
-    if _missing(value):
+    if is_missing(value):
         return NAN
     if isinstance(value, bool) or not isinstance(value, abstract.Real | Decimal):
-        raise ValueError(f"received {_short(value)}{_written_as_text(value)}")
+        raise ValueError(f"received {shown(value)}{_written_as_text(value)}")
     try:
         number = tensors.numbers(tensors.FLOAT, [float(value)])[0]
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise ValueError(f"received {_short(value)}, which is infinite or too large for 32 bits")
+        raise ValueError(f"received {shown(value)}, which is infinite or too large for 32 bits")
     return float(value)
 
 
 def _integer(value: Any) -> int:
-    if _missing(value):
+    if is_missing(value):
         raise ValueError("received a missing value, which the model has no way to take here")
     number = float(_number(value))
     if number != math.floor(number):
-        raise ValueError(f"received {_short(value)}")
+        raise ValueError(f"received {shown(value)}")
     return int(value)
 
 
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"received {_short(value)}")
+        raise ValueError(f"received {shown(value)}")
     return value
 
 
 def _text(value: Any) -> bytes:
-    if _missing(value):
+    if is_missing(value):
         return b""
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str):
         hint = f"; write it as text: {str(value)!r}" if type(value) in (int, float) else ""
-        raise ValueError(f"received {_short(value)}{hint}")
+        raise ValueError(f"received {shown(value)}{hint}")
     try:
         return value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"received {_short(value)}, which is not valid Unicode") from None
+        raise ValueError(f"received {shown(value)}, which is not valid Unicode") from None
 
 
 _CONVERT: dict[int, Callable[[Any], Any]] = {
@@ -276,7 +300,8 @@ def _written_as_text(value: object) -> str:
     return ""
 
 
-def _short(value: object) -> str:
+def shown(value: object) -> str:
+    """A value and its type, for errors."""
     text = repr(value)
     text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
     return f"{text} ({type(value).__name__})"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from modules.configuration import configuration_hash, load, parse_override
 from modules.dataset import Dataset
 from modules.errors import ConfigError
-from pipeline.config import PROJECT, PipelineConfig, load_run
+from pipeline.config import PROJECT, LeadScoringConfig, load_run
 
 MINIMAL = """\
 name: mine
@@ -100,7 +100,7 @@ def test_the_hash_changes_with_a_setting_and_not_with_the_root() -> None:
 
 
 def test_model_defaults_are_those_of_the_design() -> None:
-    model = PipelineConfig(name="x", dataset="y").model
+    model = LeadScoringConfig(name="x", dataset="y").model
     assert (model.learning_rate, model.max_depth, model.num_rounds, model.early_stopping_rounds) == (0.01, 6, 1000, 50)
     assert model.validation_split == 0.2
 

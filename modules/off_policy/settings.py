@@ -1,0 +1,16 @@
+"""Settings of the policy value: the `value` section of configs/recommendation.yaml."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PolicyValueSettings(BaseModel):
+    """How the value of the new policy is estimated from logged decisions; see docs/policy_value.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(default=0.95, gt=0, lt=1, description="nominal coverage of the intervals")
+    max_weight: float | None = Field(
+        default=None, gt=0, description="importance weights are cut at this value, which biases the estimate; null: not"
+    )
