@@ -12,9 +12,8 @@ from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from modules.dataset import Dataset
+from modules.columns import AnyDataset, Column, columns
 from modules.drift import feature_statistics
-from modules.features import Feature, Kind
 
 Seen: TypeAlias = (
     schema_pb2.Schema
@@ -25,13 +24,17 @@ SHOWN_VALUES = 6
 """Categories named in a description; the rest is counted."""
 
 
-def curate_schema(seen: Seen, dataset: Dataset) -> schema_pb2.Schema:
+def curate_schema(seen: Seen, dataset: AnyDataset) -> schema_pb2.Schema:
     """The schema of a dataset.
 
     Numeric features get the float domain [min, max] of the table (no NaN, no infinity), categorical ones a closed
     domain of the values seen, unless `open_vocabulary`; text is open. Presence follows `max_missing`. A value is one
-    value (no lists). No feature has a fixed shape, so Transform parses it as a sparse tensor and a request may leave
-    it out. The label is required and 0 or 1; id and time are required and otherwise free.
+    value, except in the lists of a history, which hold 0 to `history.length` values each, may be absent, and know "no
+    value here" as '' or NaN (how many of those is for the gate to judge: a schema cannot say it). The actions of a
+    history and the next one share a domain.
+
+    Only the label of a table of leads has a fixed shape. Transform parses everything else as a sparse tensor, and a
+    request may leave it out.
 
     Args:
       seen: where categories come from: an inferred schema, or statistics of one or several splits (better: a rare
@@ -39,38 +42,26 @@ def curate_schema(seen: Seen, dataset: Dataset) -> schema_pb2.Schema:
       dataset: the feature table, the names of label, id and time, the drift thresholds.
 
     Returns:
-      The schema, features in the order of the table. A closed vocabulary of which the statistics hold only a part
-      (they keep the 1000 most frequent values) stays open; `describe_schema` says so.
+      The schema, features in the order of `modules.columns`. A closed vocabulary of which the statistics hold only a
+      part (they keep the 1000 most frequent values) stays open; `describe_schema` says so.
     """
     known = _known_values(seen)
     schema = schema_pb2.Schema()
-    for row in dataset.features:
-        feature = schema.feature.add(name=row.name, type=_TYPES[row.kind])
-        feature.presence.min_fraction = round(1 - row.max_missing, 12)
-        feature.presence.min_count = 1 if row.max_missing < 1 else 0
-        feature.value_count.min, feature.value_count.max = 1, 1
-        if row.group or row.description:
-            feature.annotation.tag.append(row.group)
-            feature.annotation.comment.extend([row.description] if row.description else [])
-        if row.kind is Kind.NUMERIC:
-            _float_domain(feature, row)
-        elif row.kind is Kind.CATEGORICAL and not row.open_vocabulary and known.get(row.name):
-            feature.domain = row.name
-            schema.string_domain.add(name=row.name, value=sorted(known[row.name]))
-        threshold = row.max_drift if row.max_drift is not None else dataset.max_drift
-        if threshold is not None and row.kind is Kind.NUMERIC:
-            feature.drift_comparator.jensen_shannon_divergence.threshold = threshold
-        elif threshold is not None and row.kind is Kind.CATEGORICAL:
-            feature.drift_comparator.infinity_norm.threshold = threshold
-    label = schema.feature.add(name=dataset.label_feature, type=schema_pb2.INT)
-    label.int_domain.min, label.int_domain.max = 0, 1
-    label.shape.dim.add(size=1)
-    _required(label)
-    names = {f.name for f in schema.feature}
-    if dataset.id_feature not in names:
-        _required(schema.feature.add(name=dataset.id_feature, type=schema_pb2.BYTES))
-    if dataset.time_feature is not None and dataset.time_feature not in names:
-        _required(schema.feature.add(name=dataset.time_feature, type=schema_pb2.INT))
+    every = columns(dataset)
+    for column in every:
+        feature = schema.feature.add(name=column.name, type=_TYPES[column.type])
+        _presence(feature, column)
+        _notes(feature, column)
+        if column.type == "bytes":
+            _string_domain(schema, feature, column, _words(column, every, known))
+        else:
+            _number_domain(feature, column)
+        if column.max_drift is None or column.measure != "values":
+            continue
+        if column.type == "bytes":
+            feature.drift_comparator.infinity_norm.threshold = column.max_drift
+        else:
+            feature.drift_comparator.jensen_shannon_divergence.threshold = column.max_drift
     return schema
 
 
@@ -102,25 +93,73 @@ def diff_schema(before: schema_pb2.Schema, after: schema_pb2.Schema) -> list[str
     return lines
 
 
-_TYPES = {Kind.NUMERIC: schema_pb2.FLOAT, Kind.CATEGORICAL: schema_pb2.BYTES, Kind.TEXT: schema_pb2.BYTES}
+_TYPES = {"float": schema_pb2.FLOAT, "integer": schema_pb2.INT, "bytes": schema_pb2.BYTES}
 
 
-def _required(feature: schema_pb2.Feature) -> None:
-    feature.presence.min_fraction, feature.presence.min_count = 1.0, 1
+def _presence(feature: schema_pb2.Feature, column: Column) -> None:
+    if column.is_list:
+        feature.value_count.min, feature.value_count.max = 0, column.length
+        return
+    feature.presence.min_fraction = round(1 - column.max_missing, 12)
+    feature.presence.min_count = 1 if column.max_missing < 1 else 0
+    if column.fixed:
+        feature.shape.dim.add(size=1)
+    else:
+        feature.value_count.min, feature.value_count.max = 1, 1
 
 
-def _float_domain(feature: schema_pb2.Feature, row: Feature) -> None:
+def _notes(feature: schema_pb2.Feature, column: Column) -> None:
+    group = column.feature.group if column.feature is not None else ""
+    if group or column.what:
+        feature.annotation.tag.extend([group] if group else [])
+        feature.annotation.comment.extend([column.what] if column.what else [])
+
+
+def _number_domain(feature: schema_pb2.Feature, column: Column) -> None:
+    if column.type == "integer":
+        if column.least is not None:
+            feature.int_domain.min = int(column.least)
+        if column.most is not None:
+            feature.int_domain.max = int(column.most)
+        return
     domain = feature.float_domain
-    domain.name = row.name
-    domain.disallow_nan = domain.disallow_inf = True
-    if row.min is not None:
-        domain.min = row.min
-    if row.max is not None:
-        domain.max = row.max
+    domain.name = column.name
+    domain.disallow_inf = True
+    domain.disallow_nan = not column.is_list
+    if column.least is not None:
+        domain.min = column.least
+    if column.most is not None:
+        domain.max = column.most
 
 
-def _known_values(seen: Seen) -> dict[str, set[str]]:
-    """Categories by feature; a feature whose categories are not all known is left out."""
+def _words(column: Column, every: Iterable[Column], known: dict[str, set[str] | None]) -> set[str]:
+    """The closed vocabulary of a column; empty when it is open."""
+    if column.values is None:
+        return set()
+    if column.values != "seen":
+        return set(column.values)
+    words: set[str] = set()
+    for other in every:
+        if other.vocabulary == column.vocabulary:
+            found = known.get(other.name, set())
+            if found is None:
+                return set()
+            words |= found
+    return words
+
+
+def _string_domain(schema: schema_pb2.Schema, feature: schema_pb2.Feature, column: Column, words: set[str]) -> None:
+    if not words:
+        return
+    if column.is_list and column.feature is not None:
+        words = words | {""}
+    feature.domain = column.vocabulary or column.name
+    if all(domain.name != feature.domain for domain in schema.string_domain):
+        schema.string_domain.add(name=feature.domain, value=sorted(words))
+
+
+def _known_values(seen: Seen) -> dict[str, set[str] | None]:
+    """Categories by feature; None where not all of them are known."""
     if isinstance(seen, schema_pb2.Schema):
         return {f.name: set(_values(f, seen)) for f in seen.feature if _values(f, seen)}
     result: dict[str, set[str]] = {}
@@ -133,7 +172,7 @@ def _known_values(seen: Seen) -> dict[str, set[str]]:
                 if len(labels) < strings.unique or "__BYTES_VALUE__" in labels:
                     partial.add(name)
                 result.setdefault(name, set()).update(labels)
-    return {name: values for name, values in result.items() if name not in partial}
+    return {name: None if name in partial else values for name, values in result.items()}
 
 
 def _values(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> list[str]:
@@ -157,6 +196,8 @@ def _facts(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> dict[str, 
         facts["values"] = f"{len(values)} values: {shown}" + ("..." if len(values) > SHOWN_VALUES else "")
     elif feature.type == schema_pb2.BYTES:
         facts["values"] = "any value"
+    if feature.value_count.max > 1:
+        facts["count"] = f"up to {feature.value_count.max} of them"
     missing = 1 - feature.presence.min_fraction
     facts["presence"] = "required" if missing <= 0 else f"at most {100 * missing:g} % missing" if missing < 1 else ""
     drift = feature.drift_comparator

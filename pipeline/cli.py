@@ -38,22 +38,26 @@ SetOption = Annotated[
 
 @app.command()
 def run(
-    config: ConfigArgument,
+    config: Annotated[list[Path], typer.Argument(help="Model files, e.g. configs/lead_scoring.yaml; run in order.")],
     dataset: DatasetOption = None,
     root: RootOption = Path("build"),
     set_: SetOption = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Run every component even if its result is cached.")] = False,
     span: Annotated[int | None, typer.Option("--span", help="Span of files with {SPAN}; the latest otherwise.")] = None,
 ) -> None:
-    """Run the pipeline: from raw leads to a blessed, pushed model."""
+    """Run the pipeline: from raw tables to a blessed, pushed model. Of several, the first that fails ends it."""
     from modules.configuration import parse_override
     from pipeline.config import load_run
 
     overrides = dict(parse_override(text) for text in set_ or [])
-    settings = load_run(config, dataset=dataset, root=root, overrides=overrides, span=span)
+    # All of them before the first one runs: a mistake in the last file should not cost the time of the first.
+    runs = [load_run(file, dataset=dataset, root=root, overrides=overrides, span=span) for file in config]
     from pipeline.run import execute
 
-    raise typer.Exit(execute(settings, fresh=fresh))
+    for settings in runs:
+        code = execute(settings, fresh=fresh)
+        if code:
+            raise typer.Exit(code)
 
 
 @app.command()

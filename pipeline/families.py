@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modules.dataset import Dataset
 from modules.journeys import names
+from modules.journeys.dataset import JourneyDataset
 from pipeline.config import RecommendationConfig, Run
 
 if TYPE_CHECKING:
     from tensorflow_model_analysis.proto import config_pb2
+
+    from pipeline.summary import Part
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Family:
       eval_config: the Evaluator's configuration.
       not_inputs: what raw examples carry that a model must not read.
       read_report: ingest report of an Examples artifact, given its root.
+      read_part: the family's part of the summary, given run, roots of examples and SavedModel, and where it was pushed.
     """
 
     example_gen: str
@@ -35,6 +41,7 @@ class Family:
     eval_config: Callable[[Run], config_pb2.EvalConfig]
     not_inputs: Callable[[Run], tuple[str, ...]]
     read_report: Callable[[str], Any]
+    read_part: Callable[[Run, Path, Path, Path | None], Part]
 
 
 def family(run: Run) -> Family:
@@ -45,8 +52,9 @@ def family(run: Run) -> Family:
 def _lead_examples(run: Run, fingerprint: str) -> Any:
     from pipeline.components.example_gen.component import ColumnarExampleGen
 
+    assert isinstance(run.dataset, Dataset)
     return ColumnarExampleGen(
-        dataset=run.dataset,  # type: ignore[arg-type]
+        dataset=run.dataset,
         validation_split=run.config.model.validation_split,
         span=run.span,
         fingerprint=fingerprint,
@@ -56,8 +64,9 @@ def _lead_examples(run: Run, fingerprint: str) -> Any:
 def _journey_examples(run: Run, fingerprint: str) -> Any:
     from pipeline.components.journey_example_gen.component import JourneyExampleGen
 
+    assert isinstance(run.dataset, JourneyDataset)
     return JourneyExampleGen(
-        dataset=run.dataset,  # type: ignore[arg-type]
+        dataset=run.dataset,
         validation_split=run.config.model.validation_split,
         span=run.span,
         fingerprint=fingerprint,
@@ -67,13 +76,13 @@ def _journey_examples(run: Run, fingerprint: str) -> Any:
 def _binary_eval_config(run: Run) -> config_pb2.EvalConfig:
     from modules.evaluation.eval_config import build_eval_config
 
-    return build_eval_config(run.config.evaluation, label_key=run.dataset.label_feature)  # type: ignore[arg-type]
+    return build_eval_config(run.config.evaluation, label_key=run.dataset.label_feature)
 
 
 def _next_action_eval_config(run: Run) -> config_pb2.EvalConfig:
     from modules.evaluation.next_action_config import build_next_action_eval_config
 
-    return build_next_action_eval_config(run.config.evaluation)  # type: ignore[arg-type]
+    return build_next_action_eval_config(run.config.evaluation)
 
 
 def _lead_report(uri: str) -> Any:
@@ -86,6 +95,18 @@ def _journey_report(uri: str) -> Any:
     from modules.journeys.report import read_report
 
     return read_report(uri)
+
+
+def _lead_part(run: Run, examples: Path, model: Path, pushed: Path | None) -> Part:
+    from pipeline.summaries.lead_scoring import read_part
+
+    return read_part(run, examples, model, pushed)
+
+
+def _journey_part(run: Run, examples: Path, model: Path, pushed: Path | None) -> Part:
+    from pipeline.summaries.recommendation import read_part
+
+    return read_part(run, examples, model, pushed)
 
 
 def _lead_not_inputs(run: Run) -> tuple[str, ...]:
@@ -108,6 +129,7 @@ LEAD_SCORING = Family(
     eval_config=_binary_eval_config,
     not_inputs=_lead_not_inputs,
     read_report=_lead_report,
+    read_part=_lead_part,
 )
 RECOMMENDATION = Family(
     example_gen="JourneyExampleGen",
@@ -118,4 +140,5 @@ RECOMMENDATION = Family(
     eval_config=_next_action_eval_config,
     not_inputs=_journey_not_inputs,
     read_report=_journey_report,
+    read_part=_journey_part,
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from modules import errors, progress
 from modules.errors import AiqleadsError, ConfigError, DataError
+from modules.journeys.dataset import JourneyDataset
 from modules.prediction import inputs, predictor, report, shards, versions
 from modules.prediction.inputs import InputFile
 from modules.prediction.report import TENTHS, FileResult, PredictionReport
@@ -63,6 +64,11 @@ def predict(
     """
     begin = time.perf_counter()
     started = dt.datetime.now(dt.UTC)
+    if isinstance(run.dataset, JourneyDataset):
+        raise ConfigError(
+            f"predict: {run.dataset.name} is a dataset of journeys, not a table of leads; "
+            "`aiqleads recommend` answers for journeys"
+        )
     model = versions.find_version(run.servable, model_dir.absolute() if model_dir else run.serving_dir, version)
     signature = versions.read_signature(model)
     versions.check_inputs(model, signature, run.dataset)

@@ -72,7 +72,8 @@ def read_leads(root: Path, version: Path, count: int) -> Leads:
     import xgboost
 
     from modules.lead_scoring.calibration import Calibration
-    from modules.lead_scoring.manifest import BOOSTER, CALIBRATION, EXTRA, Manifest
+    from modules.lead_scoring.manifest import BOOSTER, CALIBRATION, Manifest
+    from modules.manifest import EXTRA
     from modules.transform_batches import TransformedBatches, files_of, record_dataset
     from modules.transform_features import FEATURES
 

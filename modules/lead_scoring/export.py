@@ -10,10 +10,7 @@ Signatures (n leads, n may be 0):
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,6 @@ import xgboost as xgb
 from modules.features import FeatureTable, Kind
 from modules.lead_scoring.calibration import Calibration
 from modules.lead_scoring.forest.compile import compile_forest
-from modules.lead_scoring.manifest import EXTRA
 from modules.transform_batches import parse_raw
 from modules.transform_features import FEATURES
 
@@ -152,28 +148,3 @@ def calibrate_tensor(margins: tf.Tensor, calibration: Calibration) -> dict[str, 
         "probability_high": high,
         "confidence": 1 - (high - low),
     }
-
-
-def save(model: LeadScoringModel, path: str | Path, extra: Mapping[str, bytes | str]) -> None:
-    """Writes the SavedModel and its assets.extra beside `path`, then renames: a reader sees all of it or nothing.
-
-    Args:
-      model: the model.
-      path: directory to create; an older one is replaced.
-      extra: content by file name under assets.extra/.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    tf.saved_model.save(model, str(beside), signatures=dict(model.serving_functions))
-    names = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(beside))
-    for signature, method in METHOD_NAMES.items():
-        names.replace_method_name(signature_key=signature, method_name=method, tags="serve")
-    names.save()
-    folder = beside / EXTRA
-    folder.mkdir()
-    for name, content in extra.items():
-        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    shutil.rmtree(path, ignore_errors=True)
-    beside.rename(path)

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import tensorflow_transform as tft
 import xgboost as xgb
 
 from modules import progress
-from modules.errors import ConfigError, DataError
+from modules.errors import ConfigError
 from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import calibration as calibrations
 from modules.lead_scoring import manifest as manifests
-from modules.lead_scoring.export import LeadScoringModel, save
+from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
 from modules.lead_scoring.matrix import Spool
 from modules.lead_scoring.metrics import area_under_roc, log_loss
+from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
+from modules.saved_model import save
+from modules.training import Clock, FnArgs, split_patterns
 from modules.transform_batches import TransformedBatches, files_of
 from modules.transform_config import TransformConfig
 from modules.transform_features import FEATURES, LABEL, TIME, TransformedFeature, transformed_features, vocabulary_size
 from modules.vocabulary import read_vocabularies
-
-
-class FnArgs(Protocol):
-    """The part of tfx.components.trainer.fn_args_utils.FnArgs that is read here."""
-
-    train_files: Sequence[str]
-    eval_files: Sequence[str]
-    transform_graph_path: str
-    serving_model_dir: str
-    model_run_dir: str | None
-    base_model: str | None
-    custom_config: Mapping[str, Any]
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -56,7 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
       DataError: a split is empty or has only one class.
       ConfigError: settings that exclude each other, or a base model with other columns.
     """
-    clock = _Clock()
+    clock = Clock()
     config = TransformConfig.from_custom_config(fn_args.custom_config)
     output = tft.TFTransformOutput(fn_args.transform_graph_path)
     learned = [f.name for f in config.dataset.table if vocabulary_size(f, config)]
@@ -98,15 +86,10 @@ def run_fn(fn_args: FnArgs) -> None:
             "auc": area_under_roc(p, y),
             "calibration_error": calibrations.expected_calibration_error(p, y),
         }
-    custom = fn_args.custom_config
     clock.lap("compile")
     manifest = manifests.Manifest(
-        model_type=custom.get("model_type", "lead-scoring"),
-        trained_at=dt.datetime.now(dt.UTC),
-        configuration=json.loads(custom.get("configuration", "{}")),
-        configuration_hash=custom.get("configuration_hash", ""),
+        **run_facts(fn_args.custom_config, "lead-scoring"),
         dataset=config.dataset.name,
-        dataset_version=custom.get("dataset_version", ""),
         rows=rows,
         metrics=metrics,
         best_iteration=fitted.best_iteration,
@@ -115,38 +98,21 @@ def run_fn(fn_args: FnArgs) -> None:
         features=config.dataset.table.names,
         columns=manifests.columns_of(features),
         columns_hash=columns_hash,
-        libraries=manifests.library_versions(),
+        libraries=library_versions("xgboost"),
         seconds=clock.laps,
     )
     save(
         model,
+        model.serving_functions,
         fn_args.serving_model_dir,
         {
             manifests.BOOSTER: bytes(fitted.booster.save_raw("ubj")),
-            manifests.MANIFEST: manifest.model_dump_json(indent=1),
+            MANIFEST: manifest.model_dump_json(indent=1),
             manifests.IMPORTANCE: json.dumps(boosters.importances(fitted.booster, features), indent=1),
             manifests.CALIBRATION: calibration.to_json(),
         },
+        METHOD_NAMES,
     )
-
-
-def split_patterns(train_files: Sequence[str], eval_files: Sequence[str]) -> dict[str, list[str]]:
-    """File patterns by split: train, validation if there, calibration.
-
-    Raises:
-      DataError: the calibration split is not among the evaluation files.
-    """
-    found: dict[str, list[str]] = {"train": list(train_files)}
-    for split in ("validation", "calibration"):
-        patterns = [p for p in eval_files if f"Split-{split}" in Path(p).parts]
-        if patterns:
-            found[split] = patterns
-    if "calibration" not in found:
-        raise DataError(
-            "the Trainer needs the calibration split: eval_args=EvalArgs(splits=['validation', 'calibration']); "
-            f"received {', '.join(eval_files) or 'no evaluation files'}"
-        )
-    return found
 
 
 def _spool(
@@ -178,17 +144,4 @@ def _base_booster(fn_args: FnArgs, config: TransformConfig, columns_hash: str) -
             f"warm_start: the base model of {base.trained_at:%Y-%m-%d %H:%M} was trained on other columns or "
             "vocabularies than this run, so its trees cannot be continued. Set warm_start to false to train anew."
         )
-    return xgb.Booster(model_file=str(Path(fn_args.base_model) / manifests.EXTRA / manifests.BOOSTER))
-
-
-class _Clock:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = round(now - self._last, 3)
-        self._last = now
+    return xgb.Booster(model_file=str(Path(fn_args.base_model) / EXTRA / manifests.BOOSTER))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modules.recommendation.layout import FIRST_WORD
+
 Array = NDArray[Any]
 
 INPUTS = ("event_codes", "event_numbers", "lead_codes", "lead_numbers", "length")
@@ -58,6 +60,18 @@ class Sequences:
     def take(self, rows: Array) -> Sequences:
         """The journeys at these indices (or where this mask holds), in this order."""
         return Sequences(**{field.name: getattr(self, field.name)[rows] for field in dataclasses.fields(self)})
+
+    def answers(self) -> NDArray[np.int32]:
+        """The class to learn at each slot, int32 [N, L + 1]; -1 where there is none or the slot carries no loss."""
+        n, longest = self.event_codes.shape[:2]
+        found = np.full((n, longest + 1), -1, np.int32)
+        if self.event_codes.shape[2]:
+            found[:, :longest] = self.event_codes[:, :, 0].astype(np.int32) - FIRST_WORD
+        length = np.asarray(self.length, np.int64)
+        found[np.arange(n), length] = self.next_action
+        slot = np.arange(longest + 1)[None, :]
+        learned = (slot <= length[:, None]) & (slot > (length - self.positions)[:, None])
+        return np.where(learned & (found >= 0), found, -1).astype(np.int32)
 
     def inputs(self, rows: Array | slice = slice(None)) -> dict[str, Array]:
         """The network's inputs of these journeys; T is the longest history among them."""

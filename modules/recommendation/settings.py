@@ -68,7 +68,17 @@ class RecommendationSettings(BaseModel):
     )
     # Training
     learning_rate: float = Field(default=0.001, gt=0, le=1)
+    learning_rate_decay: Literal["none", "cosine"] = Field(
+        default="none", description="cosine: the learning rate falls to 0 over `epochs`"
+    )
     weight_decay: float = Field(default=0.0, ge=0)
+    weight_averaging: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="the model is the average of the weights over the last steps, with this momentum (0.999: about the "
+        "last 1,000); 0: the weights of the last step",
+    )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     batch_size: int = Field(default=64, ge=1, description="journeys (causal training) or decisions per step")
     epochs: int = Field(default=100, ge=1)

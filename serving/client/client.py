@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from modules.native.protos import (
@@ -21,15 +21,13 @@ from modules.native.protos import (
 from serving.client import answers, tensors
 from serving.client.answers import LeadScore, ModelMetadata, Recommendation, VersionStatus
 from serving.client.errors import ClientError, SettingError
+from serving.client.journeys import flattened
 from serving.client.leads import Columns, Features, Lead
+from serving.client.rows import COLUMNS, EXAMPLES, ExampleRows, Known, LeadRows, Rows
 from serving.client.transport import Tls, Transport
 
-COLUMNS, EXAMPLES = "predict_columns", "serving_default"
 PARALLEL = 2
 """Requests on the way at the same time when there are several: one is encoded here while another is computed there."""
-
-FEW = 4
-"""Up to this many leads go as tf.Examples, more as columns: one lead takes 0.85 of the time that way, 512 take 1.8."""
 
 # tensorflow/core/kernels/batching_util: what a server with batching says of a request above its max_batch_size.
 _TOO_LARGE = re.compile(r"larger than maximum input batch size (\d+)")
@@ -39,15 +37,6 @@ _STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 T = TypeVar("T")
 C = TypeVar("C")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a version: its features, and the input of `serving_default` that takes examples, if any."""
-
-    version: int
-    features: Features
-    examples: str | None
 
 
 class Client:
@@ -102,7 +91,7 @@ class Client:
             self._spec.version_label = label
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._transport.channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._transport.channel)
-        self._known: _Known | None = None
+        self._known: Known | None = None
 
     def __enter__(self) -> Client:
         return self
@@ -131,8 +120,46 @@ class Client:
         return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, answers.lead_scores)))
 
     def recommend(self, leads: Iterable[Lead], *, ignore: Collection[str] | bool = ()) -> list[Recommendation]:
-        """Ranks the next actions for leads; a history is a list under its feature's name. Otherwise as `score`."""
+        """Ranks the next actions for leads.
+
+        >>> with Client(model="recommendation") as client:  # doctest: +SKIP
+        ...     history = [{"action": "call", "time": "2026-03-01T09:30:00Z", "response": "no_answer"}]
+        ...     (answer,) = client.recommend([{"state": "CA", "history": history}])
+        ...     answer.next_best_action
+        'text'
+
+        Args:
+          leads: features by name, a missing value as in `score`, and
+            `history`: all events of the lead so far: `action`, `time` (datetime, ISO 8601 text or seconds since 1970;
+            UTC without an offset) and the features of events; sorted by time here if they are not;
+            `created`: when the lead came in, if known; its first event otherwise;
+            `allowed_actions`: the only ones that may be recommended; all without the key;
+            `history_length`: the number of all events, where `history` holds only the latest ones.
+            Lists under the model's own names (history_action, ...) are taken instead of `history`.
+          ignore: keys of leads and of events that are no features and are left out; True for all such keys.
+
+        Returns:
+          One answer per lead, in order.
+
+        Raises:
+          LeadError: an unknown feature or a wrong value, with the lead's index.
+          ClientError: the server cannot be reached or refuses, or is no recommendation model.
+        """
         return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, answers.recommendations)))
+
+    def recommend_examples(self, chunks: Iterable[Sequence[bytes]]) -> Iterator[list[Recommendation]]:
+        """Ranks the next actions for leads in chunks; reads and holds no more than a few at a time.
+
+        Args:
+          chunks: serialized tf.Examples (modules/journeys/names.py), at most `max_batch` in each.
+
+        Yields:
+          The answers of a chunk, in order.
+
+        Raises:
+          ClientError: as `recommend`.
+        """
+        return _in_order(map(ExampleRows, chunks), lambda rows: self._ask(rows, answers.recommendations))
 
     def score_columns(self, chunks: Iterable[Columns]) -> Iterator[list[LeadScore]]:
         """Scores tables in chunks; reads and holds no more than a few at a time.
@@ -149,19 +176,17 @@ class Client:
           ClientError: as `score`.
         """
 
-        def numbered() -> Iterator[tuple[Columns, int, int]]:
+        def rows() -> Iterator[LeadRows]:
             first = 0
             for columns in chunks:
                 lengths = sorted({len(column) for column in columns.values()})
                 if len(lengths) > 1:
                     raise ClientError(f"expected columns of the same length, received lengths {lengths}")
-                rows = lengths[0] if lengths else 0
-                yield columns, rows, first
-                first += rows
+                count = lengths[0] if lengths else 0
+                yield LeadRows(partial(_same, columns), first, 0, count)
+                first += count
 
-        return _in_order(
-            numbered(), lambda chunk: self._ask(lambda _: chunk[0], chunk[1], chunk[2], answers.lead_scores)
-        )
+        return _in_order(rows(), lambda chunk: self._ask(chunk, answers.lead_scores))
 
     def features(self) -> Features:
         """The raw features that the model takes; asked once and kept until the version changes.
@@ -197,35 +222,27 @@ class Client:
     ) -> Iterator[list[T]]:
         source = iter(leads)
 
-        def chunks() -> Iterator[tuple[list[Lead], int]]:
+        def rows() -> Iterator[LeadRows]:
             first = 0
             while chunk := list(itertools.islice(source, self.max_batch)):
-                yield chunk, first
+                yield LeadRows(partial(_columns, chunk, first, ignore), first, 0, len(chunk))
                 first += len(chunk)
 
-        def answer(chunk: tuple[list[Lead], int]) -> list[T]:
-            rows, first = chunk
-            return self._ask(lambda features: features.columns(rows, first, ignore), len(rows), first, read)
+        return _in_order(rows(), lambda chunk: self._ask(chunk, read))
 
-        return _in_order(chunks(), answer)
-
-    def _ask(
-        self,
-        columns: Callable[[Features], Columns],
-        rows: int,
-        first: int,
-        read: Callable[[predict_pb2.PredictResponse, int], list[T]],
-    ) -> list[T]:
-        if not rows:
+    def _ask(self, rows: Rows, read: Callable[[predict_pb2.PredictResponse, int], list[T]]) -> list[T]:
+        if not len(rows):
             return []
         known = self._require()
         try:
-            response = self._predict(known, columns, rows, first)
+            response = self._predict(known, rows)
         except ClientError as error:
             limit = _TOO_LARGE.search(str(error))
-            if limit is not None and 0 < int(limit[1]) < rows:
-                self.max_batch = min(self.max_batch, int(limit[1]))
-                return self._in_parts(columns, rows, first, read, int(limit[1]))
+            if limit is not None and 0 < int(limit[1]) < len(rows):
+                size = int(limit[1])
+                self.max_batch = min(self.max_batch, size)
+                parts = (self._ask(rows.part(s, s + size), read) for s in range(0, len(rows), size))
+                return list(itertools.chain.from_iterable(parts))
             # A newer version may take other features; then the request is built again, once.
             if error.code is not None and error.code not in _STALE:
                 raise
@@ -233,42 +250,18 @@ class Client:
             newer = self._require()
             if newer.version == known.version:
                 raise
-            response = self._predict(newer, columns, rows, first)
+            response = self._predict(newer, rows)
         else:
             if response.model_spec.version.value != known.version:
                 self._known = None
-        return read(response, rows)
+        return read(response, len(rows))
 
-    def _in_parts(
-        self,
-        columns: Callable[[Features], Columns],
-        rows: int,
-        first: int,
-        read: Callable[[predict_pb2.PredictResponse, int], list[T]],
-        size: int,
-    ) -> list[T]:
-        def part(start: int) -> Callable[[Features], Columns]:
-            return lambda features: {n: c[start : start + size] for n, c in columns(features).items()}
-
-        answers = (self._ask(part(s), min(size, rows - s), first + s, read) for s in range(0, rows, size))
-        return list(itertools.chain.from_iterable(answers))
-
-    def _predict(
-        self, known: _Known, columns: Callable[[Features], Columns], rows: int, first: int
-    ) -> predict_pb2.PredictResponse:
+    def _predict(self, known: Known, rows: Rows) -> predict_pb2.PredictResponse:
         request = predict_pb2.PredictRequest(model_spec=self._spec)
-        values = columns(known.features)
-        if known.examples is not None and (rows <= FEW or not known.features.flat):
-            request.model_spec.signature_name = EXAMPLES
-            examples = known.features.examples(values, rows, first)
-            request.inputs[known.examples].CopyFrom(tensors.vector(tensors.STRING, examples))
-        else:
-            request.model_spec.signature_name = COLUMNS
-            for name, tensor in known.features.tensors(values, rows, first).items():
-                request.inputs[name].CopyFrom(tensor)
+        rows.fill(request, known)
         return self._transport.call(self._prediction.Predict, request, self.model)
 
-    def _require(self) -> _Known:
+    def _require(self) -> Known:
         known = self._known
         if known is not None:
             return known
@@ -285,7 +278,7 @@ class Client:
         examples = name if len(inputs) == 1 and info is not None and info.dtype == tensors.STRING else None
         if examples is None and not features.flat:
             raise ClientError(f"{where} has no signature {EXAMPLES!r} that takes tf.Examples, and features with lists")
-        self._known = known = _Known(spec.version.value, features, examples)
+        self._known = known = Known(spec.version.value, features, examples)
         return known
 
     def _signatures(self) -> tuple[model_pb2.ModelSpec, dict]:
@@ -296,6 +289,14 @@ class Client:
         found = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
         return response.model_spec, dict(found.signature_def)
+
+
+def _columns(leads: Sequence[Lead], first: int, ignore: Collection[str] | bool, features: Features) -> Columns:
+    return features.columns(flattened(leads, features, first, ignore), first, ignore)
+
+
+def _same(columns: Columns, _: Features) -> Columns:
+    return columns
 
 
 def _in_order(chunks: Iterator[C], answer: Callable[[C], list[T]]) -> Iterator[list[T]]:

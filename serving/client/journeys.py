@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import math
+import numbers as abstract
 from array import array
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
@@ -75,9 +76,7 @@ def seconds(value: Any) -> int:
         return (moment - _EPOCH) // dt.timedelta(seconds=1)
     if isinstance(moment, dt.date):
         return (moment - _EPOCH.date()).days * 86_400
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) and not hasattr(value, "__index__"):
-        raise ValueError(f"received {shown(value)}")
-    if not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, abstract.Real | Decimal) or not math.isfinite(value):
         raise ValueError(f"received {shown(value)}")
     if not -_LAST <= value <= _LAST:
         raise ValueError(f"received {shown(value)}, which is after the year 9999; are these milliseconds?")
@@ -89,7 +88,7 @@ def _flat(
 ) -> Lead:
     result = dict(lead)
     created = result.pop(CREATED, None) if CREATED not in features else None
-    if not is_missing(created):
+    if created is not None and created == created:
         result[names.JOURNEY_START] = _moment(created, index, CREATED, "a moment")
     if HISTORY in result:
         both = sorted(n for n in (*columns.values(), names.HISTORY_TIME) if not is_missing(result.get(n)))
@@ -102,7 +101,9 @@ def _flat(
     if not is_missing(allowed):
         some = (allowed,) if isinstance(allowed, str | bytes) else allowed
         if not isinstance(some, Collection) or not any(some):
-            raise LeadError(index, names.ALLOWED_ACTIONS, "expected at least one action; without the key all are allowed")
+            raise LeadError(
+                index, names.ALLOWED_ACTIONS, "expected at least one action; without the key all are allowed"
+            )
         result[names.ALLOWED_ACTIONS] = list(some)
     return result
 
@@ -130,7 +131,9 @@ def _add_history(
         except LeadError as error:
             raise LeadError(index, _entry(error.feature, name, key), error.reason) from None
         if key == ACTION and b"" in values:
-            raise LeadError(index, f"{HISTORY}[{list(values).index(b'')}].{ACTION}", "expected an action, received none")
+            raise LeadError(
+                index, f"{HISTORY}[{list(values).index(b'')}].{ACTION}", "expected an action, received none"
+            )
         picked = [values[i] for i in order] if history else []
         lead[name] = array(values.typecode, picked) if isinstance(values, array) else picked
     length = lead.get(names.HISTORY_LENGTH)
@@ -174,7 +177,7 @@ def _check_lists(lead: Lead, lists: Sequence[str], index: int) -> None:
 
 def _moment(value: object, index: int, where: str, what: str) -> int:
     try:
-        if is_missing(value):
+        if value is None or value != value:  # a moment that pandas lacks is unlike itself, too
             raise ValueError("received none")
         return seconds(value)
     except ValueError as error:

@@ -220,9 +220,7 @@ class Features:
                 value = column[i]
                 if is_missing(value) or (isinstance(value, str | bytes) and not value):
                     continue
-                values = (
-                    feature.encode_list(value, first + i) if feature.many else feature.encode((value,), first + i)
-                )
+                values = feature.encode_list(value, first + i) if feature.many else feature.encode((value,), first + i)
                 if feature.dtype == STRING:
                     features[feature.name].bytes_list.value.extend(values)
                 elif feature.dtype in FLOATS:

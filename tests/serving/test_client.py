@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modules.native.protos import SignatureDef, predict_pb2
-from serving.client import Client, ClientError, Feature, Features, LeadError, RankedAction, Tls
-from serving.client import client as client_module
+from serving.client import Client, ClientError, Feature, Features, LeadError, RankedAction, Tls, rows
 from serving.client.leads import FLOATS
+from serving.client.rows import Known
 from tests.serving.client_models import lead_model, probability, recommendation_model
 from tests.serving.running import Running, serve
 
@@ -91,7 +91,7 @@ def test_few_and_many_leads_go_different_ways_to_the_same_numbers(
     assert [answer.probability for answer in together] == pytest.approx(expected, rel=1e-6)
     alone = [client.score([lead])[0].probability for lead in leads]
     assert alone == pytest.approx(expected, rel=1e-6)
-    monkeypatch.setattr(client_module, "FEW", 100)
+    monkeypatch.setattr(rows, "FEW", 100)
     assert client.score(leads) == together, "the same graph, fed in two ways"
 
 
@@ -266,7 +266,7 @@ def test_a_new_version_with_other_features_is_met_without_a_new_client(tmp_path:
         # Built for version 1, the columns lack a feature; and version 1 did not know that feature.
         assert {a.version for a in client.score([{"age": 50}] * 9)} == {2}
         with Client(running.grpc_address, model="m", timeout=30) as other:
-            other._known = client_module._Known(1, Features([Feature("age", 1)]), None)
+            other._known = Known(1, Features([Feature("age", 1)]), None)
             assert other.score([{"visits": 10}])[0].probability == pytest.approx(probability(visits=10), rel=1e-6)
 
 
@@ -317,7 +317,7 @@ def half(*_: object) -> predict_pb2.PredictResponse:
 def knowing(address: str, **settings) -> Iterator[Client]:
     """A client that need not ask for features first."""
     with Client(address, model="m", **settings) as client:
-        client._known = client_module._Known(1, Features([Feature("age", 1)]), "examples")
+        client._known = Known(1, Features([Feature("age", 1)]), "examples")
         yield client
 
 

@@ -12,7 +12,8 @@ import xgboost as xgb
 from modules import progress
 from modules.errors import ConfigError, DataError
 from modules.lead_scoring.manifest import Manifest
-from modules.lead_scoring.trainer import run_fn, split_patterns
+from modules.lead_scoring.trainer import run_fn
+from modules.training import split_patterns
 
 ROWS = {"train": 3000, "validation": 800, "calibration": 1000}
 

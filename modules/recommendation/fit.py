@@ -1,0 +1,660 @@
+"""The training loop of the network.
+
+    loss = sum over slots of w (CE(action_logits, action taken) + conversion_weight BCE(conversion_logits[action taken],
+           outcome)) / number of slots
+
+over all slots of a batch that have an answer (see Sequences); the second term where the outcome is known. w is the
+product of the class's weight (first term only) and the journey's recency weight 0.5 ^ (age / half-life), which is 1 on
+average over the training part. After each epoch the loss of the actions on the validation part, without weights and
+label smoothing, decides which weights are kept and when to stop.
+
+Batches hold journeys of similar length, so that little is computed for padding. With the same seed, settings and data
+two trainings give the same weights, also when one of them was killed and resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from modules import progress
+from modules.recommendation.layout import PADDING
+from modules.recommendation.sequences import Sequences, concatenate
+from modules.recommendation.settings import RecommendationSettings
+
+Array = NDArray[Any]
+
+CLASS_WEIGHT_LIMIT = 10.0
+"""Most that an action may weigh with `class_weights: balanced`."""
+
+GRADIENT_NORM = 1.0
+"""Gradients longer than this are scaled down to it."""
+
+EVALUATION_BATCH = 256
+CHECKPOINT = "training.npz"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What happened in an epoch. Losses are means per answer; NaN where nothing was measured.
+
+    Attributes:
+      epoch: 1 for the first.
+      seconds: of training, without validation.
+      loss: of training, with weights, label smoothing and dropout.
+      action_loss: cross entropy of the validation part.
+      accuracy: share of the validation part's actions that are the likeliest one.
+      conversion_loss: binary cross entropy of the validation part.
+    """
+
+    epoch: int
+    seconds: float
+    loss: float
+    action_loss: float = math.nan
+    accuracy: float = math.nan
+    conversion_loss: float = math.nan
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a training went; the network itself holds the weights.
+
+    Attributes:
+      epochs: every epoch, in order, without the refit.
+      best_epoch: the epoch whose weights were kept, or with `refit` the number of epochs trained again.
+      refit: the epochs of the refit.
+      seconds: of everything in this process.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    refit: tuple[Epoch, ...] = ()
+    seconds: float = 0.0
+
+
+def fit(
+    network: keras.Model,
+    settings: RecommendationSettings,
+    train: Sequences,
+    validation: Sequences | None = None,
+    *,
+    checkpoint_dir: Path | str | None = None,
+    tensorboard_dir: Path | str | None = None,
+) -> Fitted:
+    """Trains a network in place.
+
+    With several devices call it, and build_network before it, in the scope of the tf.distribute strategy.
+
+    Args:
+      network: of build_network, with its first weights.
+      settings: optimizer, loss, epochs, early stopping, refit, resume, seed.
+      train: journeys to learn from.
+      validation: journeys that stop the training; None or empty: all epochs are trained and the last weights kept.
+      checkpoint_dir: where the state is kept after every epoch. With `settings.resume` a training that was killed
+        goes on from there, if settings and data are the same; the file is removed at the end.
+      tensorboard_dir: where the losses are written for TensorBoard, in `train/` and `validation/`.
+    """
+    if len(train) == 0:
+        raise ValueError("no journeys to train on")
+    if validation is not None and len(validation) == 0:
+        validation = None
+    began = time.monotonic()
+    checkpoint = None
+    if checkpoint_dir is not None:
+        checkpoint = _Checkpoint(Path(checkpoint_dir) / CHECKPOINT, _fingerprint(settings, train, validation))
+        if not settings.resume:
+            checkpoint.remove()
+    first_weights = [np.array(variable) for variable in network.variables]
+
+    stage = _Stage(network, settings, "train", train, validation, settings.epochs, checkpoint, tensorboard_dir)
+    if checkpoint is None or checkpoint.stage() != "refit":
+        stage.run()
+    else:
+        stage.state = checkpoint.load_history()
+    found = stage.state
+    again: tuple[Epoch, ...] = ()
+    if settings.refit and validation is not None:
+        for variable, value in zip(network.variables, first_weights, strict=True):
+            variable.assign(value)
+        both = concatenate([train, validation])
+        second = _Stage(network, settings, "refit", both, None, found.best_epoch, checkpoint, tensorboard_dir, found)
+        second.run()
+        again = second.state.refit
+    if checkpoint is not None:
+        checkpoint.remove()
+    return Fitted(found.epochs, found.best_epoch, again, time.monotonic() - began)
+
+
+# --- Batches ---------------------------------------------------------------------------------------------------------
+
+
+def buckets(length: int) -> list[int]:
+    """Numbers of slots that histories are padded to: few shapes, little padding. Ascending, ends with `length`."""
+    steps = [0, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024]
+    return [step for step in steps if step < length] + [length]
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """What is drawn in batches: whole journeys, or (causal: false) single decisions.
+
+    Attributes:
+      row: int32 [M], index of a journey.
+      slot: int32 [M], events that are seen: the journey's length, or those before the decision.
+      bucket: int32 [M], events they are padded to.
+    """
+
+    row: Array
+    slot: Array
+    bucket: Array
+
+
+def _entries(sequences: Sequences, answers: Array, causal: bool) -> _Entries:
+    if causal:
+        row = np.flatnonzero((answers >= 0).any(axis=1))
+        slot = np.asarray(sequences.length)[row]
+    else:
+        row, slot = np.nonzero(answers >= 0)
+    sizes = np.array(buckets(sequences.event_codes.shape[1]))
+    return _Entries(row.astype(np.int32), slot.astype(np.int32), sizes[np.searchsorted(sizes, slot)].astype(np.int32))
+
+
+def _shuffled(entries: int, buffer: int, seed: int) -> Array:
+    """A permutation int64 [entries], drawn from a buffer of this size like tf.data.Dataset.shuffle."""
+    if buffer >= entries:
+        return np.random.default_rng(seed).permutation(entries)
+    order = tf.data.Dataset.range(entries).shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
+    return next(iter(order.batch(entries))).numpy()
+
+
+def _plan(entries: _Entries, batch: int, buffer: int, seed: int | None) -> tuple[Array, Array, Array, Array]:
+    """Batches of an epoch: order int32 [M] of the entries; first, last + 1 and padded length of each batch, int32 [B].
+
+    The number of batches depends on the lengths only. Without a seed entries and batches come in order of length.
+    """
+    count = len(entries.row)
+    order = np.arange(count) if seed is None else _shuffled(count, buffer, seed)
+    order = order[np.argsort(entries.bucket[order], kind="stable")]
+    sizes, first = np.unique(entries.bucket[order], return_index=True)
+    starts, ends, padded = [], [], []
+    for size, begin, end in zip(sizes, first, [*first[1:], count], strict=True):
+        cuts = np.arange(begin, end, batch)
+        starts.append(cuts)
+        ends.append(np.minimum(cuts + batch, end))
+        padded.append(np.full(len(cuts), size))
+    batches = np.stack([np.concatenate(part) for part in (starts, ends, padded)]).astype(np.int32)
+    if seed is not None:
+        batches = batches[:, np.random.default_rng(seed + 1).permutation(batches.shape[1])]
+    return order.astype(np.int32), batches[0], batches[1], batches[2]
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """Batches of Sequences as a tf.data.Dataset of (inputs, answers), epoch after epoch."""
+
+    dataset: tf.data.Dataset
+    steps: int
+
+
+def _feed(
+    sequences: Sequences,
+    settings: RecommendationSettings,
+    *,
+    weight: Array,
+    batch: int,
+    epochs: range,
+    shuffle: bool,
+    causal: bool,
+) -> _Feed:
+    """Batches of all these epochs one after another; `steps` of them are one epoch.
+
+    Args:
+      weight: float32 [N], of each journey in the loss.
+      epochs: an epoch's number decides its order.
+    """
+    answers = sequences.answers()
+    entries = _entries(sequences, answers, causal)
+    if len(entries.row) == 0:
+        raise ValueError("none of the journeys has an action to learn from")
+    steps = len(_plan(entries, batch, 1, None)[1])
+
+    # On the host: a strategy would copy whole data sets to its devices.
+    with tf.device("CPU:0"):
+        columns = {name: tf.constant(getattr(sequences, name)) for name in ("event_codes", "event_numbers")}
+        rows = {name: tf.constant(getattr(sequences, name)) for name in ("lead_codes", "lead_numbers")}
+        answer, outcome = tf.constant(answers), tf.constant(np.asarray(sequences.outcome, np.float32))
+        weights = tf.constant(np.asarray(weight, np.float32))
+        entry_row, entry_slot = tf.constant(entries.row), tf.constant(entries.slot)
+
+    def plan(epoch: Array) -> tuple[Array, Array, Array, Array]:
+        seed = _seed(settings.seed, "order", int(epoch)) if shuffle else None
+        return _plan(entries, batch, settings.shuffle_buffer, seed)
+
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        order, start, end, padded = tf.numpy_function(plan, [epoch], [tf.int32] * 4)
+        for part in (order, start, end, padded):
+            part.set_shape([None])
+        return tf.data.Dataset.from_tensor_slices((start, end, padded)).map(
+            lambda begin, stop, length: (order[begin:stop], length)
+        )
+
+    def read(entry: tf.Tensor, padded: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        row, length = tf.gather(entry_row, entry), tf.gather(entry_slot, entry)
+        inputs = {name: tf.gather(value, row)[:, :padded] for name, value in columns.items()}
+        inputs["event_codes"] = tf.cast(inputs["event_codes"], tf.int32)
+        inputs |= {name: tf.gather(value, row) for name, value in rows.items()} | {"length": length}
+        action = tf.gather(answer, row)[:, : padded + 1]
+        if not causal:
+            slot = tf.range(padded + 1)[None, :]
+            action = tf.where(slot == length[:, None], action, -1)
+            seen = slot[:, :-1, None] < length[:, None, None]
+            inputs["event_codes"] = tf.where(seen, inputs["event_codes"], PADDING)
+            inputs["event_numbers"] = tf.where(seen, inputs["event_numbers"], 0.0)
+        return inputs, {"action": action, "outcome": tf.gather(outcome, row), "weight": tf.gather(weights, row)}
+
+    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches_of)
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _Feed(dataset.prefetch(settings.prefetch_buffer or tf.data.AUTOTUNE), steps)
+
+
+# --- Loss ------------------------------------------------------------------------------------------------------------
+
+
+class _Learner(keras.Model):
+    """The network with its loss and what is measured of it."""
+
+    def __init__(self, network: keras.Model, settings: RecommendationSettings, class_weights: Array) -> None:
+        super().__init__(name="learner")
+        self.network, self.smoothing = network, settings.label_smoothing
+        self.conversion_weight = settings.conversion_weight
+        self.class_weights = class_weights.astype(np.float32)
+        self.measures = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", "action_loss", "accuracy", "conversion_loss")
+        }
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        return self.network(inputs, training=training)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.measures.values())
+
+    def compute_loss(  # type: ignore[no-untyped-def]
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ) -> Any:
+        """Loss of a batch; y as of _feed, y_pred as of the network."""
+        action = ops.cast(y["action"], "int32")
+        known = ops.cast(action >= 0, "float32")
+        count = ops.sum(known)
+        slots = ops.maximum(count, 1.0)
+        logits = ops.cast(y_pred["action_logits"], "float32")
+        classes = logits.shape[-1]
+        taken = ops.one_hot(ops.maximum(action, 0), classes, dtype="float32")
+        log_probability = ops.log_softmax(logits, axis=-1)
+        cross_entropy = -ops.sum(taken * log_probability, axis=-1)
+        right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(action, "int64")), "float32")
+
+        outcome = ops.cast(y["outcome"], "float32")
+        # NaN is the only number that is not itself; it must not reach the loss, where 0 x NaN is NaN.
+        observed = ops.equal(outcome, outcome)
+        outcome = ops.where(observed, outcome, 0.0)[:, None]
+        value = ops.sum(taken * ops.cast(y_pred["conversion_logits"], "float32"), axis=-1)
+        binary = ops.relu(value) - value * outcome + ops.softplus(-ops.abs(value))
+        measured = known * ops.cast(observed, "float32")[:, None]
+
+        smooth = cross_entropy
+        if self.smoothing:
+            smooth = (1 - self.smoothing) * smooth - self.smoothing * ops.mean(log_probability, axis=-1)
+        importance = ops.sum(taken * self.class_weights, axis=-1)
+        slot_loss = known * importance * smooth + self.conversion_weight * measured * binary
+        loss = ops.sum(ops.cast(y["weight"], "float32")[:, None] * slot_loss) / slots
+
+        observed_slots = ops.sum(measured)
+        self.measures["loss"].update_state(loss, sample_weight=count)
+        self.measures["action_loss"].update_state(ops.sum(known * cross_entropy) / slots, sample_weight=count)
+        self.measures["accuracy"].update_state(ops.sum(known * right) / slots, sample_weight=count)
+        self.measures["conversion_loss"].update_state(
+            ops.sum(measured * binary) / ops.maximum(observed_slots, 1.0), sample_weight=observed_slots
+        )
+        return loss
+
+
+def class_weights(answers: Array, actions: int, kind: str) -> NDArray[np.float32]:
+    """Weight of each action in the loss, float32 [A].
+
+    Args:
+      answers: int [N, L + 1], negative is none.
+      actions: A.
+      kind: `none`: all 1. `balanced`: inverse of the action's frequency, 1 at an even share, at most 10.
+    """
+    if kind == "none":
+        return np.ones(actions, np.float32)
+    counts = np.bincount(answers[answers >= 0], minlength=actions)
+    even = counts.sum() / actions
+    return np.minimum(even / np.maximum(counts, 1), CLASS_WEIGHT_LIMIT).astype(np.float32)
+
+
+def recency_weights(times: Array, slots: Array, half_life_days: float | None) -> NDArray[np.float32]:
+    """Weight of each journey in the loss, float32 [N]: 0.5 ^ (age at the newest journey / half-life).
+
+    Args:
+      times: int64 [N], seconds.
+      slots: int [N], answers of each journey; the mean weight of an answer is 1.
+      half_life_days: None: all 1.
+    """
+    if half_life_days is None:
+        return np.ones(len(times), np.float32)
+    age_days = (times.max() - np.asarray(times, np.float64)) / 86_400
+    weight = 0.5 ** (age_days / half_life_days)
+    return (weight * slots.sum() / max((weight * slots).sum(), 1e-12)).astype(np.float32)
+
+
+# --- The loop --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _State:
+    """What a checkpoint holds beside the variables."""
+
+    stage: str = "train"
+    done: int = 0
+    epochs: tuple[Epoch, ...] = ()
+    refit: tuple[Epoch, ...] = ()
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best: list[Array] = field(default_factory=list)
+
+
+class _Stage:
+    """Training on one set of journeys: of the training part, or again of training and validation part."""
+
+    def __init__(
+        self,
+        network: keras.Model,
+        settings: RecommendationSettings,
+        name: str,
+        train: Sequences,
+        validation: Sequences | None,
+        epochs: int,
+        checkpoint: _Checkpoint | None,
+        tensorboard_dir: Path | str | None,
+        state: _State | None = None,
+    ) -> None:
+        self.network, self.settings, self.name, self.epochs = network, settings, name, epochs
+        self.train, self.validation, self.checkpoint = train, validation, checkpoint
+        self.tensorboard_dir = None if tensorboard_dir is None else Path(tensorboard_dir)
+        self.state = _State() if state is None else _State(
+            stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss
+        )
+
+    def run(self) -> None:
+        settings, network = self.settings, self.network
+        answers = self.train.answers()
+        slots = (answers >= 0).sum(axis=1)
+        actions = network.output["action_logits"].shape[-1]
+        learner = _Learner(network, settings, class_weights(answers, actions, settings.class_weights))
+        weight = recency_weights(self.train.time, slots, settings.recency_half_life_days)
+
+        def feed(done: int) -> _Feed:
+            return _feed(
+                self.train,
+                settings,
+                weight=weight,
+                batch=settings.batch_size,
+                epochs=range(done, max(self.epochs, done + 1)),
+                shuffle=True,
+                causal=settings.causal,
+            )
+
+        optimizer = _optimizer(settings, feed(0).steps)
+        learner.compile(optimizer=optimizer, run_eagerly=False)
+        optimizer.build(network.trainable_variables)
+        if self.checkpoint is not None and self.checkpoint.stage() == self.name:
+            self.state = self.checkpoint.load(network, optimizer)
+        if self.state.done >= self.epochs or self._finished():
+            self._keep_best()
+            return
+        data = feed(self.state.done)
+        validation = None
+        if self.validation is not None:
+            validation = _feed(
+                self.validation,
+                settings,
+                weight=np.ones(len(self.validation), np.float32),
+                batch=EVALUATION_BATCH,
+                epochs=range(1),
+                shuffle=False,
+                causal=True,
+            )
+        listener = _Epochs(self, learner, validation, int(slots.astype(bool).sum()))
+        learner.fit(
+            data.dataset,
+            epochs=self.epochs,
+            initial_epoch=self.state.done,
+            steps_per_epoch=data.steps,
+            verbose=0,
+            shuffle=False,
+            callbacks=[listener],
+        )
+        self._keep_best()
+
+    def _finished(self) -> bool:
+        patience = self.settings.early_stopping_rounds
+        if self.validation is None or patience is None:
+            return False
+        return self.state.done - self.state.best_epoch >= patience
+
+    def _keep_best(self) -> None:
+        for variable, value in zip(self.network.variables, self.state.best, strict=True):
+            variable.assign(value)
+
+    def after_epoch(self, epoch: Epoch, weights: list[Array], optimizer: keras.optimizers.Optimizer) -> bool:
+        """Keeps the epoch; says whether to stop."""
+        state = self.state
+        state.done = epoch.epoch
+        if self.name == "refit":
+            state.refit = (*state.refit, epoch)
+            state.best = weights
+        else:
+            state.epochs = (*state.epochs, epoch)
+            if self.validation is None or epoch.action_loss < state.best_loss:
+                state.best_loss, state.best_epoch, state.best = epoch.action_loss, epoch.epoch, weights
+            elif not state.best:  # every loss so far is NaN
+                state.best, state.best_epoch = weights, epoch.epoch
+        if self.checkpoint is not None:
+            self.checkpoint.save(state, self.network, optimizer)
+        return self._finished()
+
+
+class _Epochs(keras.callbacks.Callback):
+    """Before and after each epoch: seeds, validation with the averaged weights, checkpoint, progress, TensorBoard."""
+
+    def __init__(self, stage: _Stage, learner: _Learner, validation: _Feed | None, journeys: int) -> None:
+        super().__init__()
+        self.stage, self.learner, self.validation, self.journeys = stage, learner, validation, journeys
+        self.began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        _reseed(self.stage.network, self.stage.settings.seed, epoch)
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        stage, network = self.stage, self.stage.network
+        seconds = time.monotonic() - self.began
+        loss = float((logs or {}).get("loss", math.nan))
+        last = _averaged(network, self.learner.optimizer, stage.settings.weight_averaging)
+        weights = [np.array(variable) for variable in network.variables]
+        found = {}
+        if self.validation is not None:
+            found = self.learner.evaluate(
+                self.validation.dataset, steps=self.validation.steps, verbose=0, return_dict=True
+            )
+        for variable, value in last:
+            variable.assign(value)
+        names = ("action_loss", "accuracy", "conversion_loss")
+        row = Epoch(epoch + 1, seconds, loss, **{name: float(found[name]) for name in names if name in found})
+        self._tell(row)
+        if stage.after_epoch(row, weights, self.learner.optimizer):
+            self.learner.stop_training = True
+
+    def _tell(self, row: Epoch) -> None:
+        rate = self.journeys / max(row.seconds, 1e-9)
+        text = f"{self.stage.name}: {rate:,.0f} journeys/s, loss {row.loss:.4f}"
+        if self.validation is not None:
+            text += f", validation loss {row.action_loss:.4f}, accuracy {row.accuracy:.4f}"
+        progress.report(row.epoch, self.stage.epochs, text)
+        if self.stage.tensorboard_dir is None:
+            return
+        parts = {"train": {"loss": row.loss, "journeys_per_s": rate}}
+        if self.validation is not None:
+            parts["validation"] = {
+                name: getattr(row, name) for name in ("action_loss", "accuracy", "conversion_loss")
+            }
+        for part, values in parts.items():
+            folder = part if self.stage.name == "train" else self.stage.name
+            writer = tf.summary.create_file_writer(str(self.stage.tensorboard_dir / folder))
+            with writer.as_default(step=row.epoch):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            writer.close()
+
+
+def _averaged(
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, momentum: float
+) -> list[tuple[Any, Array]]:
+    """Puts the averaged weights into the network; returns its variables with the values they had."""
+    if not momentum:
+        return []
+    found = []
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(network.trainable_variables, averages, strict=True):
+        found.append((variable, np.array(variable)))
+        variable.assign(average)
+    return found
+
+
+def _optimizer(settings: RecommendationSettings, steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = settings.learning_rate
+    if settings.learning_rate_decay == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
+    average: dict[str, Any] = {}
+    if settings.weight_averaging:
+        average = {"use_ema": True, "ema_momentum": settings.weight_averaging}
+    optimizer = keras.optimizers.AdamW(
+        rate, weight_decay=settings.weight_decay, global_clipnorm=GRADIENT_NORM, **average
+    )
+    # Embeddings, biases and gains are no matrices that mix features.
+    optimizer.exclude_from_weight_decay(var_names=["embed", "bias", "gamma", "beta"])
+    return optimizer
+
+
+def _seed(*parts: Any) -> int:
+    """A number of 31 bits that depends on all parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "little") >> 1
+
+
+def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
+    """Sets the states of dropout from seed and epoch, so that an epoch can be repeated."""
+    for index, variable in enumerate(_seed_states(network)):
+        variable.assign(np.array([_seed(seed, "dropout", epoch, index), index], variable.dtype))
+
+
+def _seed_states(network: keras.Model) -> Iterator[Any]:
+    return (variable for variable in network.variables if "seed_generator_state" in variable.path)
+
+
+# --- Checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _fingerprint(settings: RecommendationSettings, train: Sequences, validation: Sequences | None) -> str:
+    """Settings that decide the weights, and a digest of the data."""
+    found = settings.model_dump(mode="json", exclude={"resume", "policy", "prefetch_buffer"})
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+    for part in (train, validation):
+        if part is not None:
+            digest.update(repr(part.event_codes.shape).encode())
+            for values in (part.event_codes, part.next_action, part.length, part.time, part.outcome):
+                digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+class _Checkpoint:
+    """State of a training in one file that is replaced as a whole."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    def stage(self) -> str | None:
+        """The stage the file belongs to; None without a file, or with one of another training."""
+        if not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+        except (OSError, ValueError, KeyError):
+            return None
+        return about["stage"] if about["fingerprint"] == self.fingerprint else None
+
+    def save(self, state: _State, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        about = {
+            "fingerprint": self.fingerprint,
+            "stage": state.stage,
+            "done": state.done,
+            "epochs": [asdict(epoch) for epoch in state.epochs],
+            "refit": [asdict(epoch) for epoch in state.refit],
+            "best_epoch": state.best_epoch,
+            "best_loss": state.best_loss,
+        }
+        arrays = {"about": np.array(json.dumps(about))}
+        groups: dict[str, list[Any]] = {
+            "network": network.variables,
+            "optimizer": optimizer.variables,
+            "best": state.best,
+        }
+        for name, values in groups.items():
+            arrays |= {f"{name}_{index:05d}": np.array(value) for index, value in enumerate(values)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f"{self.path.stem}.{os.getpid()}.part.npz")
+        np.savez(part, **arrays)
+        part.replace(self.path)
+
+    def load(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> _State:
+        """The state; variables are set."""
+        with np.load(self.path, allow_pickle=False) as file:
+            for name, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
+                for index, variable in enumerate(variables):
+                    variable.assign(file[f"{name}_{index:05d}"])
+            best = [file[name] for name in sorted(file.files) if name.startswith("best_")]
+        state = self.load_history()
+        state.best = best
+        return state
+
+    def load_history(self) -> _State:
+        """The state without the weights."""
+        with np.load(self.path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+        rows: Callable[[str], tuple[Epoch, ...]] = lambda name: tuple(Epoch(**row) for row in about[name])  # noqa: E731
+        return _State(
+            stage=about["stage"],
+            done=about["done"],
+            epochs=rows("epochs"),
+            refit=rows("refit"),
+            best_epoch=about["best_epoch"],
+            best_loss=about["best_loss"],
+        )
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What the last screen of a run says about each family of models."""
