@@ -19,7 +19,7 @@ import yaml
 
 from benchmarks.quality import answer_split, roc_auc
 from modules.errors import DataError
-from modules.lead_scoring.calibration import expected_calibration_error
+from modules.probability import expected_calibration_error
 
 PROJECT = Path(__file__).resolve().parent.parent
 TABLE = PROJECT.parent / "shared" / "data" / "bank_marketing" / "bank-additional-full.csv.gz"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from modules.lead_scoring.calibration import expected_calibration_error
+from modules.probability import expected_calibration_error
 
 PROJECT = Path(__file__).resolve().parent.parent
 SEEDS = (1, 2, 3, 4, 5)

@@ -87,6 +87,7 @@ def _lead_columns(dataset: Dataset) -> Iterator[Column]:
         yield Column(dataset.id_feature, "bytes")
     if dataset.time_feature is not None and dataset.time_feature not in used | {dataset.id_feature}:
         yield Column(dataset.time_feature, "integer")
+    yield from _hashed(dataset, {dataset.id_feature})
 
 
 def _journey_columns(dataset: JourneyDataset) -> Iterator[Column]:
@@ -118,6 +119,13 @@ def _journey_columns(dataset: JourneyDataset) -> Iterator[Column]:
     )
     yield Column(names.TRAINING_POSITIONS, "integer", least=0, most=length + 1, what="decisions trained on here")
     yield Column(dataset.id_feature, "bytes", what="the lead")
+    yield from _hashed(dataset, {dataset.id_feature, dataset.leads.id if dataset.leads else ""})
+
+
+def _hashed(dataset: AnyDataset, ids: set[str]) -> Iterator[Column]:
+    for person in dataset.personal_data:
+        if person.action == "hash" and person.column not in ids:
+            yield Column(person.name or person.column, "bytes", max_missing=1, what="hashed; not a feature")
 
 
 def _of_feature(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
-from modules.dataset import Dataset
-from modules.drift import Distance, distances, feature_statistics, missing_share
+from modules.columns import AnyDataset, Column, columns
+from modules.drift import Distance, distances, entries, feature_statistics, missing_share
 from modules.errors import GateClosed
 
 Mode = Literal["stop", "warn", "off"]
@@ -78,7 +78,7 @@ def inspect(
     anomalies: Mapping[str, anomalies_pb2.Anomalies],
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics],
     schema: schema_pb2.Schema,
-    dataset: Dataset,
+    dataset: AnyDataset,
     *,
     baseline: statistics_pb2.DatasetFeatureStatistics | None = None,
     against: str | None = None,
@@ -91,26 +91,29 @@ def inspect(
       anomalies: ExampleValidator's result by split.
       statistics: StatisticsGen's result by split.
       schema: what the anomalies were found against.
-      dataset: its feature table names the columns and thresholds of drift.
+      dataset: its columns say what can drift, how far, and how much may be missing in lists.
       baseline: train statistics of the last accepted run; None when there is none yet.
       against: what the baseline is called in messages, e.g. "span 1".
       anomalies_mode: "stop" closes the gate on a schema anomaly, "warn" only says so, "off" does not look.
       drift_mode: the same for drift.
     """
     splits = tuple(statistics)
+    every = columns(dataset)
     stops: list[str] = []
     warnings: list[str] = []
     if anomalies_mode != "off":
-        found = anomaly_findings(anomalies, statistics, schema)
+        found = sorted(
+            [*anomaly_findings(anomalies, statistics, schema), *list_findings(statistics, every)], key=_column
+        )
         (stops if anomalies_mode == "stop" else warnings).extend(f.line(splits) for f in found)
     drift: list[Distance] = []
     if drift_mode != "off" and baseline is not None and "train" in statistics:
-        drift = distances(statistics["train"], baseline, dataset.features, dataset.max_drift)
+        drift = distances(statistics["train"], baseline, every)
         lines = [drift_line(d, against or "the last accepted run") for d in drift if d.drifted]
         (stops if drift_mode == "stop" else warnings).extend(lines)
     skew: list[Distance] = []
     if statistics.get("test") is not None and "train" in statistics and statistics["test"].num_examples:
-        skew = distances(statistics["test"], statistics["train"], dataset.features, None)
+        skew = distances(statistics["test"], statistics["train"], [replace(c, max_drift=None) for c in every])
     return GateReport(
         opened=not stops,
         splits=splits,
@@ -163,6 +166,28 @@ def anomaly_findings(
     return sorted(merged.values(), key=lambda f: f.column)
 
 
+def list_findings(
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatistics], columns: Iterable[Column]
+) -> list[Finding]:
+    """What a schema cannot say about lists: each has one entry per event, and few of them are '' or NaN."""
+    merged: dict[tuple[str, int], Finding] = {}
+    lists = [column for column in columns if column.is_list]
+    for split, table in statistics.items():
+        features = feature_statistics(table)
+        for column in lists:
+            found, expected = (entries(features.get(c.name)) for c in (column, lists[0]))
+            if found != expected:
+                message = f"{found:,} entries where {lists[0].name} has {expected:,}; every event needs one, '' or NaN"
+                share = abs(found - expected) / max(found, expected)
+                _add(merged, (column.name, 0), Finding(column.name, "anomaly", message, (split,), share))
+            missing = missing_share(features.get(column.name), is_list=True) if found else 0.0
+            if missing > column.max_missing:
+                allowed = 100 * column.max_missing
+                message = f"{100 * missing:.1f} % of events have none, at most {allowed:.1f} % allowed"
+                _add(merged, (column.name, 1), Finding(column.name, "anomaly", message, (split,), missing))
+    return list(merged.values())
+
+
 def _add(merged: dict[tuple[str, int], Finding], key: tuple[str, int], new: Finding) -> None:
     old = merged.get(key)
     if old is None:
@@ -192,6 +217,9 @@ def _explain(
         missing = missing_share(feature)
         allowed = 1 - rule.presence.min_fraction
         return f"{100 * missing:.1f} % missing, at most {100 * allowed:.1f} % allowed", missing
+    if kind == _Type.FEATURE_TYPE_HIGH_NUMBER_VALUES and rule.value_count.max:
+        most = max(s.common_stats.max_num_values for s in (feature.num_stats, feature.string_stats))
+        return f"up to {most} values in a row, at most {rule.value_count.max} allowed", 1.0
     numbers = feature.num_stats
     if kind in (_Type.FLOAT_TYPE_BIG_FLOAT, _Type.INT_TYPE_BIG_INT):
         limit = rule.int_domain.max if rule.HasField("int_domain") else rule.float_domain.max
@@ -216,7 +244,7 @@ def _unknown_values(
         if domain.name == rule.domain:
             known |= set(domain.value)
     strings = feature.string_stats
-    total = max(1, strings.common_stats.num_non_missing)
+    total = max(1, entries(feature))
     # Numbers where words are expected arrive without a rank histogram.
     unknown = [(b.label, b.sample_count / total) for b in strings.rank_histogram.buckets if b.label not in known]
     if not unknown:

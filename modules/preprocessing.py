@@ -7,6 +7,7 @@ Which column is what: modules/transform_features.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from modules.analysis import VOCABULARY_FILES, Analysis, Columns
 from modules.errors import DataError
 from modules.features import Feature, Kind
 from modules.transform_config import TransformConfig
@@ -21,8 +23,6 @@ from modules.transform_features import FEATURES, LABEL, TIME, matrix_width, one_
 from modules.vocabulary import VocabularySpec, lookup, vocabularies
 
 Tensors = Mapping[str, Any]
-
-VOCABULARY_FILES = "vocabulary_files"
 
 _NAN = float("nan")
 
@@ -53,7 +53,7 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, Any]) -> dict[
             f"it has {', '.join(sorted(inputs))}. Correct the dataset file or the schema."
         )
 
-    strings = {f.name: _column(inputs[f.name], "") for f in table.of_kind(Kind.CATEGORICAL, Kind.TEXT)}
+    strings = {f.name: dense_column(inputs[f.name], "") for f in table.of_kind(Kind.CATEGORICAL, Kind.TEXT)}
     words = {f.name: tokenize(tf.squeeze(strings[f.name], 1)) for f in table.of_kind(Kind.TEXT)}
     learned, specs = vocabulary_columns(config)
     files = vocabularies(
@@ -74,8 +74,20 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, Any]) -> dict[
     outputs = {FEATURES: features}
     for name, source in ((LABEL, config.dataset.label_feature), (TIME, config.dataset.time_feature)):
         if source is not None and source in inputs:
-            outputs[name] = tf.cast(tf.squeeze(_column(inputs[source], 0), 1), tf.int64)
+            outputs[name] = tf.cast(tf.squeeze(dense_column(inputs[source], 0), 1), tf.int64)
     return outputs
+
+
+def analysis(custom_config: Mapping[str, Any]) -> Analysis:
+    """What the pass of modules/analysis.py has to learn before `preprocessing_fn` runs."""
+    features, specs = vocabulary_columns(TransformConfig.from_custom_config(custom_config))
+    return Analysis(specs, (), functools.partial(_words, features))
+
+
+def _words(features: Sequence[Feature], records: tf.Tensor) -> Columns:
+    parsed = tf.io.parse_example(records, {f.name: tf.io.VarLenFeature(tf.string) for f in features})
+    values = {f.name: parsed[f.name].values for f in features}
+    return [tokenize(values[f.name]).values if f.kind is Kind.TEXT else values[f.name] for f in features], []
 
 
 def vocabulary_columns(config: TransformConfig) -> tuple[list[Feature], list[VocabularySpec]]:
@@ -95,6 +107,14 @@ def tokenize(text: tf.Tensor) -> tf.RaggedTensor:
     """
     lowered = tf.strings.lower(text, encoding="utf-8")
     return tf.strings.split(tf.strings.regex_replace(lowered, r"[^\pL\pM\pN']+", " "))
+
+
+def word_indicators(words: tf.RaggedTensor, vocabulary_file: Any, k: int) -> tf.Tensor:
+    """1 where a word of the vocabulary occurs in a text: string [n, (words)] -> float32 [n, k]."""
+    ids = lookup(words.values, vocabulary_file, k)
+    cells = tf.stack([words.value_rowids(), ids], axis=1)
+    counts = tf.scatter_nd(cells, tf.ones_like(ids, tf.float32), tf.stack([words.nrows(), k + 1]))
+    return tf.minimum(counts[:, :k], 1.0)
 
 
 @dataclass(frozen=True)
@@ -118,7 +138,7 @@ class Batch:
 
 def _numeric(features: Sequence[Feature], batch: Batch) -> tf.Tensor:
     """[n, features]: the value; NaN for missing and for infinities, which XGBoost does not take."""
-    values = tf.concat([_column(batch.inputs[f.name], _NAN) for f in features], axis=1)
+    values = tf.concat([dense_column(batch.inputs[f.name], _NAN) for f in features], axis=1)
     return tf.where(tf.math.is_finite(values), values, _NAN)
 
 
@@ -152,10 +172,7 @@ def _text(features: Sequence[Feature], batch: Batch) -> tf.Tensor:
         found, k = batch.words[feature.name], vocabulary_size(feature, batch.config)
         lengths = found.row_lengths()
         if k:
-            ids = lookup(found.values, batch.files[feature.name], k)
-            cells = tf.stack([found.value_rowids(), ids], axis=1)
-            counts = tf.scatter_nd(cells, tf.ones_like(ids, tf.float32), tf.stack([found.nrows(), k + 1]))
-            parts.append(tf.minimum(counts[:, :k], 1.0))
+            parts.append(word_indicators(found, batch.files[feature.name], k))
         count = tf.where(tf.equal(tf.squeeze(batch.strings[feature.name], 1), ""), _NAN, tf.cast(lengths, tf.float32))
         parts.append(tf.expand_dims(count, 1))
     return tf.concat(parts, axis=1)
@@ -167,8 +184,13 @@ ENCODERS: dict[Kind, Encoder] = {Kind.NUMERIC: _numeric, Kind.CATEGORICAL: _cate
 """How each kind becomes columns; the order of this table is the order of the blocks in the matrix."""
 
 
-def _column(tensor: Any, missing: Any) -> tf.Tensor:
-    """[n, 1] of the default type for `missing`, whatever way the schema represents the feature."""
+def dense_column(tensor: Any, missing: Any) -> tf.Tensor:
+    """[n, 1] of the default type for `missing`, whatever way the schema represents the feature.
+
+    Args:
+      tensor: dense [n] or [n, 1], or sparse with at most one value per row.
+      missing: '', 0 or NaN, which stands where a sparse tensor has no value; string, int64 or float32.
+    """
     dtype = {str: tf.string, float: tf.float32, int: tf.int64}[type(missing)]
     if isinstance(tensor, tf.SparseTensor):
         values = tensor.values if dtype is tf.string else tf.cast(tensor.values, dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,16 +12,13 @@ from modules.errors import ConfigError
 from modules.lead_scoring.settings import LeadScoringSettings
 
 
-class TransformConfig(BaseModel):
-    """Dataset and model settings; together they decide every column of the transformed matrix."""
+class ComponentConfig(BaseModel):
+    """Dataset and model settings, two fields `dataset` and `model`; the model's settings have defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dataset: Dataset
-    model: LeadScoringSettings = LeadScoringSettings()
-
     @classmethod
-    def from_custom_config(cls, custom_config: Mapping[str, Any] | None) -> TransformConfig:
+    def from_custom_config(cls, custom_config: Mapping[str, Any] | None) -> Self:
         """Reads the JSON strings under `dataset` and `model` of a component's custom_config.
 
         Raises:
@@ -31,14 +28,23 @@ class TransformConfig(BaseModel):
         if "dataset" not in found:
             raise ConfigError(
                 "custom_config needs 'dataset', the dataset file as JSON; received "
-                f"{sorted(found) or 'nothing'}. Build it with TransformConfig.to_custom_config()."
+                f"{sorted(found) or 'nothing'}. Build it with {cls.__name__}.to_custom_config()."
             )
-        model = found.get("model")
         return cls(
-            dataset=Dataset.model_validate_json(found["dataset"]),
-            model=LeadScoringSettings.model_validate_json(model) if model else LeadScoringSettings(),
+            **{
+                name: field.annotation.model_validate_json(found[name])  # type: ignore[union-attr]
+                for name, field in cls.model_fields.items()
+                if found.get(name)
+            }
         )
 
     def to_custom_config(self) -> dict[str, str]:
         """The inverse of `from_custom_config`, ready for Transform's and Trainer's `custom_config`."""
-        return {"dataset": self.dataset.model_dump_json(), "model": self.model.model_dump_json()}
+        return {name: getattr(self, name).model_dump_json() for name in type(self).model_fields}
+
+
+class TransformConfig(ComponentConfig):
+    """Dataset and model settings; together they decide every column of the transformed matrix."""
+
+    dataset: Dataset
+    model: LeadScoringSettings = LeadScoringSettings()

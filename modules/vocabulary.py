@@ -55,12 +55,13 @@ def vocabularies(
     Args:
       columns: string tensors of shape [m] or [n, k]; '' does not count.
       specs: one for each column.
-      learned: paths of vocabulary files by name, when an earlier pass has learned them; then nothing is analysed.
+      learned: paths of vocabulary files by name, when an earlier pass has learned them; then nothing is analysed and
+        `columns` is not looked at.
 
     Returns:
       By name, the path of the vocabulary file (an asset of the graph), to be given to `lookup`.
     """
-    if not columns:
+    if not specs:
         return {}
     files = [file_name(i, spec.name) for i, spec in enumerate(specs)]
     if learned is not None:

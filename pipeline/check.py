@@ -7,7 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
+from modules.journeys.dataset import JourneyDataset
 from pipeline.config import load_dataset
+
+EVENTS_PER_ROW = 100
+"""Journeys are read whole, or nothing could be said about them: as many rows of each table for one asked for."""
 
 
 def check(name: str, rows: int, overrides: dict[str, Any]) -> int:
@@ -17,10 +21,19 @@ def check(name: str, rows: int, overrides: dict[str, Any]) -> int:
       0 when a run can start, 4 when an error stands in its way.
     """
     dataset = load_dataset(name, {key.removeprefix("dataset."): value for key, value in overrides.items()})
-    from modules.ingest.check import check_dataset
-
-    findings = check_dataset(dataset, sample_rows=rows)
     console = Console(highlight=False, soft_wrap=True)
+    if isinstance(dataset, JourneyDataset):
+        from modules.journeys.check import check_journeys
+
+        overview, findings = check_journeys(dataset, rows * EVENTS_PER_ROW)
+        for line in overview:
+            console.print(line, markup=False)
+        features = f"{len(dataset.events.features)} event features, {len(dataset.features)} features"
+    else:
+        from modules.ingest.check import check_dataset
+
+        findings = check_dataset(dataset, sample_rows=rows)
+        features = f"{len(dataset.features)} features"
     errors = [f for f in findings if f.severity == "error"]
     for finding in sorted(findings, key=lambda f: f.severity != "error"):
         colour = "red" if finding.severity == "error" else "yellow"
@@ -30,7 +43,7 @@ def check(name: str, rows: int, overrides: dict[str, Any]) -> int:
         if finding.suggestion:
             console.print(f"         {finding.suggestion}", markup=False)
     warnings = len(findings) - len(errors)
-    console.print(f"{dataset.name}: {len(dataset.features)} features, {len(errors)} errors, {warnings} warnings")
+    console.print(f"{dataset.name}: {features}, {len(errors)} errors, {warnings} warnings")
     return 4 if errors else 0
 
 

@@ -204,6 +204,48 @@ def score(
     )  # fmt: skip
 
 
+@app.command()
+def recommend(
+    events: Annotated[
+        str, typer.Argument(help="Events as CSV, JSON lines or Parquet, gzip-compressed or not; - for standard input.")
+    ],
+    leads: Annotated[str | None, typer.Option("--leads", help="Table of the leads, in the same formats.")] = None,
+    dataset: DatasetOption = None,
+    lead: Annotated[list[str] | None, typer.Option("--lead", help="Only this lead; may be repeated.")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Only events before this moment: what was best then.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option("--allow", help="Recommend only this action; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="Actions per lead in the output.")] = 3,
+    server: Annotated[str, typer.Option("--server", help="gRPC address of the model server.")] = "127.0.0.1:8500",
+    model: Annotated[str | None, typer.Option("--model", help="Served model; the dataset's otherwise.")] = None,
+    version: Annotated[int | None, typer.Option("--version", help="Version number; the newest otherwise.")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="Version label, e.g. stable.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="csv, jsonl or table; a table on a terminal, CSV elsewhere.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", help="File to write instead of standard output.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for one request.")] = 5.0,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Leads per request.")] = 512,
+    token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
+    ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+) -> None:
+    """Recommend the next best action for each lead of a file of events through a running model server."""
+    from pipeline.recommend import RecommendOptions
+    from pipeline.recommend import recommend as run_recommend
+
+    raise typer.Exit(
+        run_recommend(
+            RecommendOptions(
+                events, leads, dataset, tuple(lead or ()), at, tuple(allow or ()), top, server, model, version, label,
+                format_, output, skip_bad, timeout, batch, token_file, tls, ca,
+            )
+        )
+    )  # fmt: skip
+
+
 @app.command("serving-config")
 def serving_config(
     file: Annotated[Path | None, typer.Argument(help="Source; configs/serving/serving.yaml otherwise.")] = None,

@@ -9,21 +9,18 @@ import contextlib
 import csv
 import itertools
 import json
-import os
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
-from modules.errors import ConfigError, DataError
-from serving.client import Client, LeadScore, Tls
+from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, opened, shown, written
+from serving.client import Client, LeadScore
 from serving.client.table import Chunk, LeadTable, Reading
 
 COLUMNS = ("score", "probability", "probability_low", "probability_high", "confidence", "version")
-Format = Literal["table", "csv", "jsonl"]
 
 
 @dataclass(frozen=True)
@@ -59,28 +56,17 @@ def score(options: ScoreOptions) -> int:
       DataError: input that cannot be used.
       ClientError: the server.
     """
-    chosen = _format(options)
+    chosen = chosen_format(options)
     reading = _reading(options)
     begin = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        stream = stack.enter_context(_input(options.file))
-        client = stack.enter_context(
-            Client(
-                options.server,
-                model=options.model,
-                version=options.version,
-                label=options.label,
-                timeout=options.timeout,
-                token=_token(options.token_file),
-                tls=Tls(ca=options.ca) if options.ca else options.tls,
-                max_batch=options.batch,
-            )
-        )
-        table = LeadTable(stream, _shown(options.file), client.features(), reading, _kind(options.file))
+        stream = stack.enter_context(opened(options.file))
+        client = stack.enter_context(connect(options, options.model))
+        table = LeadTable(stream, shown(options.file), client.features(), reading, _kind(options.file))
         chunks = _noted(table)
         # JSON lines name their columns only now.
         beginning = list(itertools.islice(chunks, 1))
-        writer = _WRITERS[chosen](stack.enter_context(_output(options.output)), table.id_column)
+        writer = _WRITERS[chosen](stack.enter_context(written(options.output)), table.id_column)
         versions = _write(client, writer, itertools.chain(beginning, chunks))
     _summary(table, options.model, versions, time.perf_counter() - begin)
     return 0
@@ -137,8 +123,7 @@ _WRITERS: dict[str, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonLinesWriter,
 
 def _values(identity: object, s: LeadScore) -> tuple[Any, ...]:
     numbers = (s.score, s.probability, s.low, s.high, s.confidence)
-    # Seven digits say all that a 32-bit float holds, without the noise behind it.
-    return (identity, *(float(f"{number:.7g}") for number in numbers), s.version)
+    return (identity, *map(digits, numbers), s.version)
 
 
 def _write(client: Client, writer: Writer, chunks: Iterator[Chunk]) -> list[int]:
@@ -162,50 +147,31 @@ def _noted(table: LeadTable) -> Iterator[Chunk]:
     reported: set[str] = set()
     for position, chunk in enumerate(table.chunks()):
         if position == 0 and table.absent:
-            _note(f"features not in the input, taken as missing: {', '.join(sorted(table.absent))}")
+            note(f"features not in the input, taken as missing: {', '.join(sorted(table.absent))}")
         new = table.ignored - reported
         if new:
-            _note(f"ignored, not a feature of the model: {', '.join(sorted(new))}")
+            note(f"ignored, not a feature of the model: {', '.join(sorted(new))}")
             reported |= new
         yield chunk
 
 
 def _summary(table: LeadTable, model: str, versions: Sequence[int], seconds: float) -> None:
     if table.bad_rows:
-        _note(f"left out {_count(table.bad_rows, 'bad row')}")
+        note(f"left out {count(table.bad_rows, 'bad row')}")
         for line, reason in sorted(table.bad.items()):
-            _note(f"  line {line}: {reason}")
+            note(f"  line {line}: {reason}")
         if table.bad_rows > len(table.bad):
-            _note(f"  and {table.bad_rows - len(table.bad):,} more")
-    by = " and ".join(f"version {v}" for v in versions)
-    leads = _count(table.rows, "lead")
-    _note(f"{leads} scored by {model} {by} in {seconds:.1f} s" if versions else "no leads to score")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
-def _note(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def _format(options: ScoreOptions) -> str:
-    if options.format is not None:
-        if options.format not in _WRITERS:
-            raise ConfigError(f"--format: expected csv, jsonl or table; received {options.format!r}")
-        return options.format
-    if options.output is not None:
-        return "jsonl" if options.output.suffix in (".jsonl", ".ndjson") else "csv"
-    return "table" if sys.stdout.isatty() else "csv"
+            note(f"  and {table.bad_rows - len(table.bad):,} more")
+    leads = count(table.rows, "lead")
+    note(f"{leads} scored by {model} {by_versions(versions)} in {seconds:.1f} s" if versions else "no leads to score")
 
 
 def _reading(options: ScoreOptions) -> Reading:
     if options.dataset is None:
         return Reading(id=options.id, skip_bad=options.skip_bad, chunk=options.batch)
-    from pipeline.config import load_dataset
+    from pipeline.config import load_leads
 
-    dataset = load_dataset(options.dataset)
+    dataset = load_leads(options.dataset)
     return Reading(
         id=options.id or dataset.id,
         features={f.source: f.name for f in dataset.features if f.source != f.name},
@@ -221,47 +187,3 @@ def _kind(file: str) -> Literal["csv", "jsonl"] | None:
     if suffix in (".jsonl", ".ndjson"):
         return "jsonl"
     return "csv" if suffix in (".csv", ".tsv") else None
-
-
-def _shown(file: str) -> str:
-    return "standard input" if file == "-" else file
-
-
-@contextlib.contextmanager
-def _input(file: str) -> Iterator[BinaryIO]:
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = open(file, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from None
-    with stream:
-        yield stream
-
-
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears once everything is in it."""
-    if path is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(beside, "w", encoding="utf-8", newline="") as out:
-            yield out
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError(f"--output {path}: {error.strerror or error}") from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"--token-file {path}: {error.strerror or error}") from None

@@ -1,1 +1,1 @@
-"""Evaluation of binary classifiers through TFX's stock Evaluator: one fast metric, its settings and its verdict."""
+"""Evaluation through TFX's stock Evaluator: one fast metric per kind of model, its settings and its verdict."""

@@ -1,14 +1,16 @@
-"""Extractors for the stock Evaluator that hand whole batches to `BinaryClassification`.
+"""Extractors for the stock Evaluator that hand whole batches to the metric of a family.
 
 `Evaluator(..., module_path="modules.evaluation.extractors")` makes TFX call `custom_extractors`. Features, labels,
 weights and predictions come from TFMA's own extractors, so the model is evaluated exactly as without this module. Only
 the last two steps are replaced: instead of taking batches apart, and counting each example once per slice and metric,
-one step keeps a histogram per slice and model and passes on those. Results equal those of the stock extractors; where
-the EvalConfig asks for anything that needs single examples, the stock extractors are what `custom_extractors` returns.
+one step keeps statistics per slice and model (`modules.evaluation.aggregation`) and passes on those. Results equal
+those of the stock extractors; where the EvalConfig asks for anything that needs single examples, the stock extractors
+are what `custom_extractors` returns.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,8 +25,10 @@ from tensorflow_model_analysis.extractors import extractor, slice_key_extractor,
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
-from modules.evaluation import binary_metrics, histogram, slices
-from modules.evaluation.extracts import HISTOGRAMS_KEY, model_values
+from modules.evaluation import slices
+from modules.evaluation.aggregation import Aggregation, Builder, Source
+from modules.evaluation.extracts import STATISTICS_KEY
+from modules.evaluation.families import family_metric
 
 _REPLACED_STAGES = (
     unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME,
@@ -34,10 +38,10 @@ _REPLACED_STAGES = (
 # What TensorFlow's own parsing signatures call their input, and this project's models too.
 _SERIALIZED_INPUT = "examples"
 
-# Examples gathered before they are binned: many batches at once cost little more than one.
+# Examples gathered before they are added up: many batches at once cost little more than one.
 _BUFFERED_EXAMPLES = 1 << 15
 
-# Bins of all slices together after which histograms are passed on rather than kept; 20 bytes each.
+# Numbers of all slices together after which statistics are passed on rather than kept; 20 bytes each at most.
 _KEPT_BINS = 1 << 22
 
 
@@ -58,11 +62,11 @@ def custom_extractors(
         return stock
     kept = [stage for stage in stock if stage.stage_name not in _REPLACED_STAGES]
     # Features are extracted first.
-    return [kept[0], _serialized_input_extractor(), *kept[1:], slice_histogram_extractor(eval_config)]
+    return [kept[0], _serialized_input_extractor(), *kept[1:], slice_statistics_extractor(eval_config)]
 
 
 def can_aggregate(eval_config: config_pb2.EvalConfig) -> bool:
-    """Whether histograms per slice are all that `eval_config` needs: `BinaryClassification`, once, and plain slices.
+    """Whether statistics per slice are all that `eval_config` needs: the metric of one family, and plain slices.
 
     Confidence intervals resample examples, `min_slice_size` counts them, a query key and SQL slices look into them.
     """
@@ -71,8 +75,7 @@ def can_aggregate(eval_config: config_pb2.EvalConfig) -> bool:
     return (
         len(specs) == 1
         and len(specs[0].metrics) == 1
-        and specs[0].metrics[0].class_name == binary_metrics.BinaryClassification.__name__
-        and specs[0].metrics[0].module == binary_metrics.__name__
+        and family_metric(eval_config) is not None
         and not specs[0].query_key
         and not (specs[0].example_weights.weighted and specs[0].example_weights.unweighted)
         and not eval_config.cross_slicing_specs
@@ -82,8 +85,15 @@ def can_aggregate(eval_config: config_pb2.EvalConfig) -> bool:
     )
 
 
-def slice_histogram_extractor(eval_config: config_pb2.EvalConfig) -> extractor.Extractor:
-    """The extractor that turns batches into histograms per slice. It takes the place and name of slice keys."""
+def _aggregation(eval_config: config_pb2.EvalConfig) -> Aggregation:
+    found = family_metric(eval_config)
+    assert found is not None
+    family, metric = found
+    return importlib.import_module(family.module).aggregation(json.loads(metric.config or "{}"))
+
+
+def slice_statistics_extractor(eval_config: config_pb2.EvalConfig) -> extractor.Extractor:
+    """The extractor that turns batches into statistics per slice. It takes the place and name of slice keys."""
     return extractor.Extractor(
         stage_name=slice_key_extractor.SLICE_KEY_EXTRACTOR_STAGE_NAME,
         ptransform=_AggregateSlices(eval_config),
@@ -116,23 +126,23 @@ class _AggregateSlices(beam.PTransform):
         self._eval_config = eval_config
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
-        return extracts | "SliceHistograms" >> beam.ParDo(_SliceHistogramsFn(self._eval_config))
+        return extracts | "SliceStatistics" >> beam.ParDo(_SliceStatisticsFn(self._eval_config))
 
 
-class _SliceHistogramsFn(beam.DoFn):
-    """Keeps a histogram per slice and model over a bundle and emits one extract per slice at its end."""
+class _SliceStatisticsFn(beam.DoFn):
+    """Keeps statistics per slice and model over a bundle and emits one extract per slice at its end."""
 
     def __init__(self, eval_config: config_pb2.EvalConfig) -> None:
         models = list(eval_config.model_specs)
         metrics = eval_config.metrics_specs[0]
-        config = json.loads(metrics.metrics[0].config or "{}")
-        self._threshold = config.get("threshold", binary_metrics.DEFAULT_THRESHOLD)
-        self._models = [(spec.name if len(models) > 1 else "", spec.prediction_key) for spec in models]
-        self._weighted = (
+        self._aggregation = _aggregation(eval_config)
+        weighted = (
             metrics.example_weights.weighted
             if metrics.HasField("example_weights")
             else any(spec.example_weight_key for spec in models)
         )
+        nested = len(models) > 1
+        self._models = [Source(spec.name if nested else "", spec.prediction_key, nested, weighted) for spec in models]
         self._specs = list(eval_config.slicing_specs) or [config_pb2.SlicingSpec()]
         self._examples = beam.metrics.Metrics.counter(constants.METRICS_NAMESPACE, "num_aggregated_examples")
 
@@ -141,21 +151,21 @@ class _SliceHistogramsFn(beam.DoFn):
 
     def _start(self) -> None:
         self._index: dict[slices.SliceKey, int] = {}
-        self._kept: list[dict[str, histogram.HistogramBuilder]] = []
+        self._kept: list[dict[str, Builder]] = []
         self._clear_buffer()
 
     def _clear_buffer(self) -> None:
         self._size = 0
-        self._values: dict[str, list[tuple]] = {name: [] for name, _ in self._models}
+        self._tables: dict[str, list[np.ndarray]] = {source.model_name: [] for source in self._models}
         self._rows: list[np.ndarray] = []
         self._groups: list[np.ndarray] = []
 
     def process(self, extracts: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         size = 0
-        for name, prediction_key in self._models:
-            values = model_values(extracts, name, prediction_key, len(self._models) > 1, self._weighted)
-            self._values[name].append(values)
-            size = values[1].size
+        for source in self._models:
+            table = self._aggregation.read(extracts, source)
+            self._tables[source.model_name].append(table)
+            size = len(table)
         self._examples.inc(size)
         seen = set()
         for members in slices.slice_members(self._feature_batches(extracts), size, self._specs):
@@ -182,7 +192,8 @@ class _SliceHistogramsFn(beam.DoFn):
         """Transformed features first, as TFMA does; with two models they are nested by model."""
         transformed = extracts.get(constants.TRANSFORMED_FEATURES_KEY) or {}
         if len(self._models) > 1:
-            batches = [transformed[name] for name, _ in self._models if transformed.get(name)]
+            named = (transformed.get(source.model_name) for source in self._models)
+            batches = [batch for batch in named if batch]
         else:
             batches = [transformed] if transformed else []
         return [*batches, extracts.get(constants.FEATURES_KEY) or {}]
@@ -190,31 +201,24 @@ class _SliceHistogramsFn(beam.DoFn):
     def _slice_index(self, key: slices.SliceKey) -> int:
         if key not in self._index:
             self._index[key] = len(self._kept)
-            self._kept.append({name: histogram.HistogramBuilder() for name, _ in self._models})
+            self._kept.append({source.model_name: self._aggregation.builder() for source in self._models})
         return self._index[key]
 
     def _aggregate(self) -> None:
         rows, groups = np.concatenate(self._rows), np.concatenate(self._groups)
-        for name, _ in self._models:
-            labels, predictions, weights = zip(*self._values[name], strict=True)
-            built = histogram.build_groups(
-                groups,
-                len(self._kept),
-                np.concatenate(labels),
-                np.concatenate(predictions),
-                np.concatenate(weights) if self._weighted else None,
-                self._threshold,
-                rows=rows,
-            )
-            for kept, new in zip(self._kept, built, strict=True):
-                if new.total("count"):
-                    kept[name].add(new)
+        # Only slices that occur in the buffer, however many there were before.
+        present, groups = np.unique(groups, return_inverse=True)
+        for source in self._models:
+            table = np.concatenate(self._tables[source.model_name])
+            built = self._aggregation.build_groups(groups, present.size, table, rows)
+            for index, new in zip(present.tolist(), built, strict=True):
+                self._kept[index][source.model_name].add(new)
         self._clear_buffer()
 
     def _emit(self) -> Iterator[Mapping[str, Any]]:
         for key, index in self._index.items():
             yield {
                 constants.SLICE_KEY_TYPES_KEY: slicer_lib.slice_keys_to_numpy_array([key]),
-                HISTOGRAMS_KEY: {name: builder.result() for name, builder in self._kept[index].items()},
+                STATISTICS_KEY: {name: builder.result() for name, builder in self._kept[index].items()},
             }
         self._start()

@@ -1,4 +1,4 @@
-"""Names of the metrics on which thresholds in slices are set (see `modules.evaluation.binary_metrics`)."""
+"""Names of the metrics on which thresholds in slices are set (see `modules.evaluation.slice_metric`)."""
 
 
 def margin(metric: str) -> str:

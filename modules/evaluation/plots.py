@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
@@ -17,19 +19,37 @@ def calibration_plot(histogram: ScoreHistogram, buckets: int) -> metrics_for_sli
     As in TFMA there is one more at either end: (-inf, 0), always empty, and [1, inf).
     """
     predictions = histogram.predictions()
-    index = np.floor(predictions * buckets).astype(np.int64) + 1
+    index = np.floor(predictions * buckets).astype(np.int64)
     weights = histogram.positives + histogram.negatives
-    size = buckets + 2
-    labels = np.bincount(index, histogram.positives, size)
-    refined = np.bincount(index, weights * predictions, size)
-    counts = np.bincount(index, weights, size)
+    size = buckets + 1
+    return calibration_buckets(
+        np.bincount(index, histogram.positives, size),
+        np.bincount(index, weights * predictions, size),
+        np.bincount(index, weights, size),
+        buckets,
+    )
+
+
+def calibration_buckets(
+    labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray, buckets: int | None = None
+) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
+    """The plot of sums made elsewhere.
+
+    Args:
+      labels: sum of the weighted labels per interval, float64 [buckets], or [buckets + 1] with [1, inf) at the end.
+      predictions: sum of the weighted predictions, the same shape.
+      weights: sum of the weights, the same shape.
+      buckets: intervals of equal width over [0, 1); None when there is nothing at the end.
+    """
+    buckets = labels.size if buckets is None else buckets
     edges = [-np.inf, *(np.arange(buckets + 1) / buckets).tolist(), np.inf]
     plot = metrics_for_slice_pb2.CalibrationHistogramBuckets()
-    for i in range(size):
-        bucket = plot.buckets.add(lower_threshold_inclusive=edges[i], upper_threshold_exclusive=edges[i + 1])
-        bucket.total_weighted_label.value = labels[i]
-        bucket.total_weighted_refined_prediction.value = refined[i]
-        bucket.num_weighted_examples.value = counts[i]
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        bucket = plot.buckets.add(lower_threshold_inclusive=low, upper_threshold_exclusive=high)
+        inside = 0 < i <= labels.size
+        bucket.total_weighted_label.value = labels[i - 1] if inside else 0.0
+        bucket.total_weighted_refined_prediction.value = predictions[i - 1] if inside else 0.0
+        bucket.num_weighted_examples.value = weights[i - 1] if inside else 0.0
     return plot
 
 

@@ -95,7 +95,7 @@ def slice_members(
 def _entries(name: str, features: Sequence[Mapping[str, Any]]) -> _Entries:
     for batch in features:
         if batch.get(name) is not None:
-            rows, values = _coordinates(batch[name])
+            rows, values = coordinates(batch[name])
             break
     else:
         rows, values = np.zeros(0, np.int64), np.zeros(0)
@@ -108,7 +108,7 @@ def _entries(name: str, features: Sequence[Mapping[str, Any]]) -> _Entries:
     return _Entries(rows, codes, distinct.tolist())
 
 
-def _coordinates(value: Any) -> tuple[np.ndarray, np.ndarray]:
+def coordinates(value: Any) -> tuple[np.ndarray, np.ndarray]:
     """Index of the example and value, both [k], of every value in a batch of one feature."""
     if hasattr(value, "nested_row_splits"):
         splits = np.asarray(value.nested_row_splits[0])

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from modules.errors import DataError
-from modules.evaluation import curves, names
+from modules.evaluation import names
+from modules.evaluation.families import LOWER_IS_BETTER, MetricFamily, family_metric
 
 if TYPE_CHECKING:
     from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
@@ -38,7 +39,7 @@ class SliceMetrics:
 
     Attributes:
       key: (feature, value) pairs, empty for all examples.
-      candidate: metrics of the candidate by name, `modules.evaluation.curves.METRICS`; NaN where not defined.
+      candidate: metrics of the candidate by name, those of its family; NaN where not defined.
       baseline: metrics of the baseline, None without one.
       judged: False where the slice is too small for the thresholds on slices.
     """
@@ -65,6 +66,8 @@ class FailedThreshold:
       bound: the value or improvement that was asked for.
       value: the candidate's metric, None when it was not computed.
       baseline: the baseline's metric, for changes.
+      metrics: the candidate's metrics in the slice, to say what stands behind the value.
+      family: what the metric belongs to.
     """
 
     metric: str
@@ -73,6 +76,8 @@ class FailedThreshold:
     bound: float
     value: float | None
     baseline: float | None = None
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict, repr=False)
+    family: MetricFamily | None = dataclasses.field(default=None, repr=False)
 
     @property
     def improvement(self) -> float | None:
@@ -80,7 +85,7 @@ class FailedThreshold:
         if self.value is None or self.baseline is None:
             return None
         difference = self.value - self.baseline
-        return -difference if self.metric in curves.LOWER_IS_BETTER else difference
+        return -difference if self.metric in LOWER_IS_BETTER else difference
 
     @property
     def short_by(self) -> float:
@@ -107,9 +112,10 @@ class FailedThreshold:
                 f"baseline {self.baseline:.{digits}f}"
             )
         sign, missed = (">", "over by") if self.kind == "max" else ("<", "short by")
+        behind = self.family.explain(self.metric, self.metrics, digits) if self.family else ""
         return (
             f"{self.metric} {self.value:.{digits}f} {sign} {self.bound:.{digits}f} "
-            f"({missed} {self.short_by:.{digits}f}) {where}"
+            f"({missed} {self.short_by:.{digits}f}) {where}{f': {behind}' if behind else ''}"
         )
 
 
@@ -124,6 +130,7 @@ class Verdict:
       failures: the thresholds that did not hold.
       missing_slices: features whose thresholds met no example at all, as text.
       validated: whether there were thresholds at all; without any, nothing is blessed.
+      family: what the metrics belong to, None when they are not of one of the families.
     """
 
     blessed: bool
@@ -132,6 +139,12 @@ class Verdict:
     failures: tuple[FailedThreshold, ...] = ()
     missing_slices: tuple[str, ...] = ()
     validated: bool = True
+    family: MetricFamily | None = None
+
+    @property
+    def shown_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that a summary shows, most telling first."""
+        return self.family.shown if self.family else tuple(self.candidate)
 
     @property
     def candidate(self) -> Mapping[str, float]:
@@ -201,7 +214,7 @@ def make_verdict(
     result: validation_result_pb2.ValidationResult | None,
 ) -> Verdict:
     """The verdict of TFMA's own records; None for `result` when nothing was validated."""
-    slice_bounds = _slice_bounds(config)
+    family, slice_bounds = _family_and_bounds(config)
     baseline = next((spec.name for spec in config.model_specs if spec.is_baseline), None)
     candidate = next((spec.name for spec in config.model_specs if not spec.is_baseline), "")
     on_slices = any(slice_bounds.get(bounds) for bounds in ("slice_min", "slice_max", "slice_change"))
@@ -225,7 +238,8 @@ def make_verdict(
             key = _slice_key(validation.slice_key)
             part = overall if key == OVERALL else slices.get(key, SliceMetrics(key, {}))
             for failure in validation.failures:
-                failures += _failures(failure, part, slice_bounds)
+                found = _failures(failure, part, slice_bounds)
+                failures += [dataclasses.replace(f, metrics=part.candidate, family=family) for f in found]
         missing = [" and ".join(sorted(spec.feature_keys)) for spec in result.missing_slices]
     return Verdict(
         blessed=bool(result is not None and result.validation_ok),
@@ -234,16 +248,14 @@ def make_verdict(
         failures=tuple(failures),
         missing_slices=tuple(missing),
         validated=result is not None and not result.missing_thresholds,
+        family=family,
     )
 
 
-def _slice_bounds(config: config_pb2.EvalConfig) -> dict[str, Any]:
-    """Settings of `BinaryClassification` in the config, empty when it is not there."""
-    for spec in config.metrics_specs:
-        for metric in spec.metrics:
-            if metric.class_name == "BinaryClassification":
-                return json.loads(metric.config or "{}")
-    return {}
+def _family_and_bounds(config: config_pb2.EvalConfig) -> tuple[MetricFamily | None, dict[str, Any]]:
+    """The family in the config and the settings of its metric, empty when there is none."""
+    found = family_metric(config)
+    return (None, {}) if found is None else (found[0], json.loads(found[1].config or "{}"))
 
 
 def _slice_key(proto: metrics_for_slice_pb2.SliceKey) -> SliceKey:
@@ -282,7 +294,7 @@ def _failures(
     threshold = failure.metric_threshold
     if threshold.HasField("change_threshold"):
         absolute = threshold.change_threshold.absolute.value
-        return [_change(name, -absolute if name in curves.LOWER_IS_BETTER else absolute, part)]
+        return [_change(name, -absolute if name in LOWER_IS_BETTER else absolute, part)]
     value = failure.metric_value.double_value.value if failure.HasField("metric_value") else None
     limits_of_value: list[tuple[Literal["min", "max"], float]] = []
     if threshold.value_threshold.HasField("lower_bound"):

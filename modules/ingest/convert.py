@@ -15,6 +15,8 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _MONTH_NAMES = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
                 "november", "december")  # fmt: skip
 
+MICROS = 1_000_000
+
 Checked = tuple[pa.Array, np.ndarray | None]
 """A typed column, null where missing or wrong; bool [n] where the value is wrong, None if nowhere."""
 
@@ -121,45 +123,68 @@ def times(values: pa.Array, pattern: str | None) -> Checked:
     Text follows `pattern` (strptime; '%s' alone is seconds since 1970) or ISO 8601; without an offset it is UTC.
     Timestamps and dates of Parquet are taken as they are, integers as seconds.
     """
+    if pa.types.is_integer(values.type):
+        wrong = np.asarray(values.is_null())
+        return values.cast(pa.int64()), wrong if wrong.any() else None
+    micros, wrong = moments(values, pattern)
+    return floor_seconds(micros), wrong
+
+
+def moments(values: pa.Array, pattern: str | None) -> Checked:
+    """As `times`, in microseconds: what order in time is decided by."""
     if is_text(values.type):
-        seconds = _parse_times(words(values), pattern)
+        micros = _parse_times(words(values), pattern)
     elif pa.types.is_integer(values.type):
-        seconds = values.cast(pa.int64())
+        micros = pc.multiply(values.cast(pa.int64()), MICROS)
     elif pa.types.is_temporal(values.type):
         micros = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        seconds = _floor_seconds(micros)
     else:
-        seconds = pa.nulls(len(values), pa.int64())
-    wrong = np.asarray(seconds.is_null())
-    return seconds, wrong if wrong.any() else None
+        micros = pa.nulls(len(values), pa.int64())
+    wrong = np.asarray(micros.is_null())
+    return micros, wrong if wrong.any() else None
 
 
-def _floor_seconds(micros: pa.Array) -> pa.Array:
+def floor_seconds(micros: pa.Array) -> pa.Array:
+    """Whole seconds, int64 [n], rounded down; null stays null."""
     valid = np.asarray(micros.is_valid())
-    whole = micros.fill_null(0).to_numpy(zero_copy_only=False) // 1_000_000
-    return pa.array(whole, pa.int64(), mask=~valid)
+    whole = micros.fill_null(0).to_numpy(zero_copy_only=False) // MICROS
+    return pa.array(whole, pa.int64(), mask=None if valid.all() else ~valid)
 
 
 def _parse_times(values: pa.Array, pattern: str | None) -> pa.Array:
+    """Microseconds, int64 [n]; null where the text is not a time."""
     text = values.cast(pa.large_string())
     if pattern is None:
         for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
             try:
-                return _floor_seconds(text.cast(kind).cast(pa.int64()))
+                return text.cast(kind).cast(pa.int64())
             except pa.ArrowInvalid:
                 continue
-        return _each(text, _iso)
+        return _each(text, lambda t: _micros(dt.datetime.fromisoformat(t)))
     if pattern == "%s":
-        return _each(text, lambda t: int(t))
-    parsed = pc.strptime(text.cast(pa.string()), pattern, "s", error_is_null=True)
+        return _each(text, lambda t: int(t) * MICROS)
+    if pattern.endswith(".%f"):
+        # Arrow's strptime knows no fractions of a second.
+        head = pc.replace_substring_regex(text, r"\.[0-9]{1,6}$", "")
+        digits = pc.replace_substring_regex(text, r"^.*\.([0-9]{1,6})$", r"\1")
+        fraction = pc.utf8_rpad(pc.if_else(pc.equal(head, text), None, digits), 6, "0").cast(pa.int64())
+        micros = pc.add(_strptime(head, pattern.removesuffix(".%f")), fraction)
+    else:
+        micros = _strptime(text, pattern)
+    doubtful = micros.is_null()
+    if not pc.any(doubtful).as_py():
+        return micros
+    again = _each(text.filter(doubtful), lambda t: _micros(dt.datetime.strptime(t, pattern)))
+    return pc.replace_with_mask(micros, doubtful, again)
+
+
+def _strptime(text: pa.Array, pattern: str) -> pa.Array:
+    """Microseconds, int64 [n], of whole seconds; null where Arrow cannot tell."""
+    text = text.cast(pa.string())
+    parsed = pc.strptime(text, pattern, "s", error_is_null=True)
     # strptime turns 31 February into 2 March: only what prints the same again is believed.
-    same = pc.fill_null(pc.equal(pc.strftime(parsed, pattern), text.cast(pa.string())), False)
-    doubtful = np.flatnonzero(~np.asarray(same))
-    seconds = parsed.cast(pa.int64())
-    if not len(doubtful):
-        return seconds
-    again = _each(text.take(pa.array(doubtful)), lambda t: _seconds(dt.datetime.strptime(t, pattern)))
-    return pc.replace_with_mask(seconds, pa.array(~np.asarray(same)), again)
+    same = pc.fill_null(pc.equal(pc.strftime(parsed, pattern), text), False)
+    return pc.if_else(same, pc.multiply(parsed.cast(pa.int64()), MICROS), pa.scalar(None, pa.int64()))
 
 
 def _each(text: pa.Array, parse: Callable[[str], int]) -> pa.Array:
@@ -174,14 +199,10 @@ def _each(text: pa.Array, parse: Callable[[str], int]) -> pa.Array:
     return pa.array(parsed, pa.int64()).take(encoded.indices)
 
 
-def _iso(text: str) -> int:
-    return _seconds(dt.datetime.fromisoformat(text))
-
-
-def _seconds(moment: dt.datetime) -> int:
-    """Seconds since 1970-01-01 UTC, rounded down; UTC without an offset."""
+def _micros(moment: dt.datetime) -> int:
+    """Microseconds since 1970-01-01 UTC; UTC without an offset."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(seconds=1)
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
 
 
 def months(values: pa.Array) -> Checked:

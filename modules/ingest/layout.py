@@ -45,20 +45,23 @@ def dialect(dataset: Dataset) -> scan.Dialect:
     return scan.Dialect(dataset.csv.delimiter, dataset.csv.quote)
 
 
-def read_layout(dataset: Dataset, file: SourceFile, with_label: bool = True) -> Layout:
+def read_layout(
+    dataset: Dataset, file: SourceFile, with_label: bool = True, wanted: dict[str, str] | None = None
+) -> Layout:
     """Reads the header of a file and finds the dataset's columns in it.
 
     Args:
       dataset: names the columns.
       file: CSV, gzip CSV or Parquet.
       with_label: whether label and split column are needed; leads to be scored have none.
+      wanted: source column -> what it is for, when that is not what `wanted_columns` says.
 
     Raises:
       DataError: the file is empty, its header cannot be read, names a column twice or lacks a column.
     """
     names, skip, line = _read_header(dataset, file)
     compressed = dataset.format == "csv" and is_gzip(file.path)
-    return make_layout(dataset, names, file.path, with_label, skip, line, compressed)
+    return make_layout(dataset, names, file.path, with_label, skip, line, compressed, wanted)
 
 
 def column_names(dataset: Dataset, file: SourceFile) -> tuple[str, ...]:
@@ -108,13 +111,15 @@ def make_layout(
     skip: int = 0,
     line: int = 1,
     compressed: bool = False,
+    wanted: dict[str, str] | None = None,
 ) -> Layout:
     """Finds the dataset's columns among `names`; errors name `where` and the nearest column there is."""
     twice = [name for name, count in Counter(names).items() if count > 1]
-    wanted = wanted_columns(dataset, with_label)
+    wanted = wanted_columns(dataset, with_label) if wanted is None else wanted
     known = {*wanted, *(p.column for p in dataset.personal_data), *(c.column for c in dataset.leave_out)}
     known |= set(wanted_columns(dataset)) | ({dataset.split.column} if dataset.split.column else set())
-    if twice := [name for name in twice if name in known]:
+    left_out = {c.column for c in dataset.leave_out}
+    if twice := [name for name in twice if name in known - left_out]:
         raise DataError(f"{where}: column {twice[0]!r} is there twice; which of them is meant?")
     if not with_label:
         # Only what a model reads is asked for; a new lead may lack the rest.

@@ -29,6 +29,7 @@ class Reason(enum.StrEnum):
     LABEL = "unknown label"
     ID = "no id"
     SPLIT = "unknown split value"
+    ACTION = "no action"
 
 
 @dataclass(frozen=True)

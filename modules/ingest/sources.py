@@ -16,9 +16,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
-from modules.dataset import Dataset
 from modules.errors import ConfigError, DataError
 
 _PLACEHOLDER = re.compile(r"\{(SPAN|VERSION)(?::(\d+))?\}|\{(YYYY|MM|DD)\}")
@@ -48,7 +47,22 @@ class Source:
     span: int | None = None
 
 
-def resolve(dataset: Dataset, span: int | None = None, last_spans: int = 1) -> Source:
+class HasFiles(Protocol):
+    """Anything that names files by paths or patterns."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def files(self) -> tuple[str, ...]: ...
+
+
+def has_spans(patterns: tuple[str, ...]) -> bool:
+    """Whether any pattern holds `{SPAN}` or a date."""
+    return any(_PLACEHOLDER.search(p) for p in patterns)
+
+
+def resolve(dataset: HasFiles, span: int | None = None, last_spans: int = 1) -> Source:
     """Finds the files of a dataset.
 
     Args:
@@ -95,7 +109,7 @@ def resolve(dataset: Dataset, span: int | None = None, last_spans: int = 1) -> S
     return Source(_name(list(unique.values())), chosen[-1] if chosen else None)
 
 
-def _match(dataset: Dataset, pattern: str) -> list[str]:
+def _match(dataset: HasFiles, pattern: str) -> list[str]:
     if Path(pattern).is_file():
         return [pattern]
     if Path(pattern).is_dir():

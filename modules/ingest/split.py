@@ -149,10 +149,10 @@ def make_plan(dataset: Dataset, validation_split: float, summaries: list[tuple[K
     limits: tuple[tuple[int, int, int], ...]
     test_from = gap_from = calibration_from = validation_from = None
     if split.method == "hash":
-        limits = _class_limits(shares, blocks, mature_until) if split.stratify else (_limits(shares),)
+        limits = _class_limits(shares, blocks, mature_until) if split.stratify else (hash_limits(shares),)
     else:
         inner = shares.without_test() if split.method != "column" else _unmapped(dataset, validation_split)
-        limits = (_limits(inner),)
+        limits = (hash_limits(inner),)
     if split.method in ("time", "order"):
         if split.method == "time":
             quantile = _time_quantile(blocks, mature_until)
@@ -179,7 +179,8 @@ def _unmapped(dataset: Dataset, validation_split: float) -> Shares:
     return Shares(0, calibration, validation)
 
 
-def _limits(shares: Shares) -> tuple[int, int, int]:
+def hash_limits(shares: Shares) -> tuple[int, int, int]:
+    """uint64 below which a hash is test, calibration, validation."""
     top = 2**64 - 1
     sums = (shares.test, shares.test + shares.calibration, shares.test + shares.calibration + shares.validation)
     a, b, c = (min(int(s * 2**64), top) for s in sums)

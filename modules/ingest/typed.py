@@ -54,7 +54,7 @@ class TypedBlock:
         return pa.RecordBatch.from_arrays(list(self.columns.values()), list(self.columns))
 
 
-class _Problems:
+class Problems:
     """The first problem of each row, in the order in which columns are judged."""
 
     def __init__(self, dataset: Dataset, raw: RawBlock) -> None:
@@ -99,7 +99,7 @@ def type_block(
       month: for tables in order of month, the state before the block.
       key: secret for hashing personal data, when the dataset asks for it.
     """
-    problems = _Problems(dataset, raw)
+    problems = Problems(dataset, raw)
     columns: dict[str, pa.Array] = {}
     who = identity(dataset, raw)
     if dataset.id is not None:

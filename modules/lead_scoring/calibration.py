@@ -18,7 +18,6 @@ proportion.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,18 +234,3 @@ def _strictly_increasing(values: NDArray[np.float32]) -> NDArray[np.float32]:
     values[:, 1] = np.minimum(values[:, 1], values[:, 0])
     values[:, 2] = np.maximum(values[:, 2], values[:, 0])
     return values
-
-
-def expected_calibration_error(
-    probabilities: Sequence[float] | NDArray[Any], labels: NDArray[Any], bins: int = 15
-) -> float:
-    """Mean over equal-mass bins of |mean probability - conversion rate|, weighted by rows.
-
-    Args:
-      probabilities: [n], 0-1.
-      labels: [n], 0 or 1.
-      bins: number of equal-mass bins.
-    """
-    p, y = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
-    parts = np.array_split(np.argsort(p, kind="stable"), bins)
-    return float(sum(abs(p[i].sum() - y[i].sum()) for i in parts if len(i)) / max(len(p), 1))

@@ -17,8 +17,9 @@ from modules.lead_scoring import calibration as calibrations
 from modules.lead_scoring import manifest as manifests
 from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
 from modules.lead_scoring.matrix import Spool
-from modules.lead_scoring.metrics import area_under_roc, log_loss
 from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
+from modules.probability import expected_calibration_error, log_loss
+from modules.roc import area_under_roc
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 from modules.transform_batches import TransformedBatches, files_of
@@ -84,7 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
         metrics[split] = {
             "logloss": log_loss(p, y),
             "auc": area_under_roc(p, y),
-            "calibration_error": calibrations.expected_calibration_error(p, y),
+            "calibration_error": expected_calibration_error(p, y),
         }
     clock.lap("compile")
     manifest = manifests.Manifest(

@@ -21,9 +21,15 @@ psi_g of lead g, the linear part of what the estimate would change without it,
     se^2 = G / (G - 1) * sum over leads of psi_g^2
 
 This is the delta method with clusters (Liang & Zeger 1986): it holds however the decisions of a lead depend on one
-another and however many a lead has. It speaks of the population of decisions that the leads were drawn from, not of
+another and however many a lead has. A few leads with large weights make the standard error itself uncertain; intervals
+allow for it by Student's t with Satterthwaite's degrees of freedom (1946), estimated from the influences:
+
+    df = 2 (sum of psi_g^2)^2 / (sum of psi_g^4 - (sum of psi_g^2)^2 / G),   at least 1, at most G - 1
+
+An interval speaks of the population of decisions that the leads were drawn from, not of
 the states at hand; and for `dm` it knows nothing of the model's own error.
 
+Satterthwaite, F. E. (1946). An Approximate Distribution of Estimates of Variance Components. Biometrics Bulletin.
 Horvitz, D. G., Thompson, D. J. (1952). A Generalization of Sampling Without Replacement from a Finite Universe. JASA.
 Dudik, M., Langford, J., Li, L. (2011). Doubly Robust Policy Evaluation and Learning. ICML.
 Swaminathan, A., Joachims, T. (2015). The Self-Normalized Estimator for Counterfactual Learning. NIPS.
@@ -34,11 +40,11 @@ Liang, K.-Y., Zeger, S. L. (1986). Longitudinal Data Analysis Using Generalized 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from modules.errors import DataError
 from modules.off_policy.decisions import Decisions, Floats
@@ -170,7 +176,7 @@ def estimate(decisions: Decisions, level: float = 0.95, max_weight: float | None
         for name in ESTIMATORS:
             value, influence = _ratio(name, totals)
             if name != "dm" and not weight.any():
-                value = np.nan  # nothing was observed; zero with a standard error of zero would be a lie
+                value = np.float64(np.nan)  # nothing was observed; zero with a standard error of zero would be a lie
             estimates[name] = PolicyEstimate(
                 value=_interval(value, influence, level),
                 uplift=_interval(value - base, influence - base_influence, level),
@@ -227,28 +233,36 @@ def bootstrap_standard_errors(
     leads = len(totals)
     drawn = np.stack([np.bincount(rng.integers(leads, size=leads), minlength=leads) @ totals for _ in range(repeats)])
     values = {
-        name: sum(drawn @ top / drawn[:, bottom] for top, bottom in RATIOS[name]) for name in ("logging", *ESTIMATORS)
+        name: np.sum([drawn @ top / drawn[:, bottom] for top, bottom in RATIOS[name]], axis=0)
+        for name in ("logging", *ESTIMATORS)
     }
     values |= {f"uplift_{name}": values[name] - values["logging"] for name in ESTIMATORS}
     return {name: float(np.std(value, ddof=1)) for name, value in values.items()}
 
 
-def _ratio(name: str, totals: _Total) -> tuple[float, _Total]:
+def _ratio(name: str, totals: _Total) -> tuple[np.float64, _Total]:
     """A figure and the influence of each lead on it, [G]."""
     all_leads = totals.sum(axis=0)
-    value, influence = 0.0, np.zeros(len(totals))
+    value, influence = np.float64(0), np.zeros(len(totals))
     for top, bottom in RATIOS[name]:
-        ratio = float(all_leads @ top / all_leads[bottom])
+        ratio = all_leads @ top / all_leads[bottom]
         value += ratio
         influence += (totals @ top - ratio * totals[:, bottom]) / all_leads[bottom]
     return value, influence
 
 
-def _interval(value: float, influence: _Total, level: float) -> Estimate:
+def _interval(value: float | np.float64, influence: _Total, level: float) -> Estimate:
     leads = len(influence)
-    error = float(np.sqrt(leads / (leads - 1) * (influence**2).sum())) if leads > 1 else np.nan
-    error = np.nan if np.isnan(value) else error
-    reach = NormalDist().inv_cdf(0.5 + level / 2) * error
+    if not np.isfinite(value):
+        return Estimate(np.nan, np.nan, np.nan, np.nan)
+    if leads < 2:
+        return Estimate(float(value), np.nan, np.nan, np.nan)
+    squares = float((influence**2).sum())
+    error = float(np.sqrt(leads / (leads - 1) * squares))
+    # Relative to the squares: influences are small, and their fourth powers must not vanish.
+    excess = float(((influence**2 / squares) ** 2).sum()) - 1 / leads if squares else 0.0
+    freedom = np.clip(2 / excess, 1, leads - 1) if excess > 0 else leads - 1
+    reach = float(special.stdtrit(freedom, 0.5 + level / 2)) * error
     return Estimate(float(value), error, float(value - reach), float(value + reach))
 
 

@@ -97,8 +97,8 @@ def learn(sequences: Sequences, actions: int, length: int, max_prefixes: int = M
         answer = answers[row, slot].astype(np.int64)
         last = np.where(slot > 0, codes[row, np.maximum(slot - 1, 0)], PADDING) if codes.shape[1] else slot * 0
         np.add.at(followers, (last, answer), 1)
-        # A prefix of one slot or none is the last action itself.
-        longer = slot > 1
+        # The empty history is what last_action has a row of its own for.
+        longer = slot > 0
         hashes = history_hashes(codes, part.length, position_factors, code_factors)[row, slot]
         tables.append(_counted(hashes[longer], last[longer], answer[longer]))
         if sum(t.num_rows for t in tables[1:]) > max(_COMPACT_ROWS, tables[0].num_rows):

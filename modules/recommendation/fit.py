@@ -292,9 +292,7 @@ class _Learner(keras.Model):
     def metrics(self) -> list[keras.metrics.Metric]:
         return list(self.measures.values())
 
-    def compute_loss(  # type: ignore[no-untyped-def]
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ) -> Any:
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
         """Loss of a batch; y as of _feed, y_pred as of the network."""
         action = ops.cast(y["action"], "int32")
         known = ops.cast(action >= 0, "float32")
@@ -396,8 +394,10 @@ class _Stage:
         self.network, self.settings, self.name, self.epochs = network, settings, name, epochs
         self.train, self.validation, self.checkpoint = train, validation, checkpoint
         self.tensorboard_dir = None if tensorboard_dir is None else Path(tensorboard_dir)
-        self.state = _State() if state is None else _State(
-            stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss
+        self.state = (
+            _State()
+            if state is None
+            else _State(stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss)
         )
 
     def run(self) -> None:
@@ -520,9 +520,7 @@ class _Epochs(keras.callbacks.Callback):
             return
         parts = {"train": {"loss": row.loss, "journeys_per_s": rate}}
         if self.validation is not None:
-            parts["validation"] = {
-                name: getattr(row, name) for name in ("action_loss", "accuracy", "conversion_loss")
-            }
+            parts["validation"] = {name: getattr(row, name) for name in ("action_loss", "accuracy", "conversion_loss")}
         for part, values in parts.items():
             folder = part if self.stage.name == "train" else self.stage.name
             writer = tf.summary.create_file_writer(str(self.stage.tensorboard_dir / folder))
@@ -532,9 +530,7 @@ class _Epochs(keras.callbacks.Callback):
             writer.close()
 
 
-def _averaged(
-    network: keras.Model, optimizer: keras.optimizers.Optimizer, momentum: float
-) -> list[tuple[Any, Array]]:
+def _averaged(network: keras.Model, optimizer: keras.optimizers.Optimizer, momentum: float) -> list[tuple[Any, Array]]:
     """Puts the averaged weights into the network; returns its variables with the values they had."""
     if not momentum:
         return []
@@ -618,7 +614,7 @@ class _Checkpoint:
             "best_epoch": state.best_epoch,
             "best_loss": state.best_loss,
         }
-        arrays = {"about": np.array(json.dumps(about))}
+        arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
         groups: dict[str, list[Any]] = {
             "network": network.variables,
             "optimizer": optimizer.variables,

@@ -1,7 +1,8 @@
 """The network: embeddings of all codes, attention over the history beside the lead's context, dense layers, two heads.
 
     lead     one token per categorical feature (its embedding) and one for all numbers
-    event    sum of the embeddings of its codes, plus its numbers times a matrix
+    event    sum of the embeddings of its codes, plus its numbers times a matrix, plus which of its codes are those of
+             the BACK events before it
     slot i   the moment after i events: the token of event i; slot 0 is the sum of the lead's tokens
              plus the embedding of position i, plus a mix of the latest RECENT slots
     blocks   slot i attends to the lead's tokens and to slots 0 to i, with a learned bias per head and distance;
@@ -26,6 +27,9 @@ from modules.recommendation.settings import RecommendationSettings
 
 RECENT = 4
 """Slots that are mixed before the attention: short patterns need no attention to be seen."""
+
+BACK = 3
+"""Events before that each event is compared with."""
 
 PACKAGE = "aiqleads"
 
@@ -228,6 +232,35 @@ class ActionCounts(keras.layers.Layer):
         return {**super().get_config(), "actions": self.actions}
 
 
+class Repeats(keras.layers.Layer):
+    """Says which codes of an event are those of an event shortly before, e.g. whether the same agent acted again.
+
+        output[t, (k - 1) C + c] = 1 if codes[t, c] = codes[t - k, c] else 0, k = 1 ... back; 0 where there is no t - k
+
+    Args:
+      back: how many events before are compared.
+
+    Call: int32 [n, T, C] -> [n, T, back * C].
+    """
+
+    def __init__(self, back: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.back = back
+
+    def call(self, codes: Any) -> Any:
+        codes = ops.cast(codes, "int32")
+        count = ops.shape(codes)[1]
+        padded = ops.pad(codes, [[0, 0], [self.back, 0], [0, 0]], constant_values=-1)
+        same = [ops.equal(codes, padded[:, self.back - k : self.back - k + count]) for k in range(1, self.back + 1)]
+        return ops.cast(ops.concatenate(same, axis=-1), self.compute_dtype)
+
+    def compute_output_shape(self, codes_shape: Any) -> Any:
+        return (*codes_shape[:-1], self.back * codes_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "back": self.back}
+
+
 class Beside(keras.layers.Layer):
     """A journey's vector repeated beside each of its slots: [n, S, D], [n, E] -> [n, S, D + E]."""
 
@@ -277,7 +310,7 @@ class Start(keras.layers.Layer):
         return {**super().get_config(), "width": self.width, "seed": self.seed}
 
 
-for _layer in (Embeddings, Slots, Attention, ActionCounts, Beside, Used, Start):
+for _layer in (Embeddings, Slots, Attention, ActionCounts, Repeats, Beside, Used, Start):
     keras.saving.register_keras_serializable(package=PACKAGE)(_layer)
 
 
@@ -321,17 +354,20 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
 
     # Events.
     codes = Embeddings(_columns(layout.event_codes), width, settings.unknown_rate, next(seeds), name="events")
-    parts = codes(event_codes)
+    parts = [
+        *codes(event_codes),
+        dense(width, "repeats_dense", use_bias=False)(Repeats(BACK, name="repeats")(event_codes)),
+    ]
     if layout.event_numbers:
         parts = [*parts, dense(width, "event_numbers_dense")(event_numbers)]
-    events = keras.layers.Add(name="event_tokens")(parts) if len(parts) > 1 else parts[0]
+    events = keras.layers.Add(name="event_tokens")(parts)
 
     # The lead.
     tokens = []
     if layout.lead_codes:
-        tokens = Embeddings(
-            _columns(layout.lead_codes), width, settings.unknown_rate, next(seeds), name="lead"
-        )(lead_codes)
+        tokens = Embeddings(_columns(layout.lead_codes), width, settings.unknown_rate, next(seeds), name="lead")(
+            lead_codes
+        )
     if layout.lead_numbers:
         numbers = dense(width, "lead_numbers_hidden", activation="relu")(lead_numbers)
         tokens = [*tokens, dense(width, "lead_numbers_dense")(numbers)]
@@ -344,9 +380,9 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
     slots = keras.layers.Dropout(dropout, seed=next(seeds), name="slots_dropout")(slots)
     for i in range(settings.num_layers):
         normal = keras.layers.LayerNormalization(name=f"block_{i}_norm_1")(slots)
-        seen = Attention(
-            settings.num_heads, layout.length, dropout, next(seeds), name=f"block_{i}_attention"
-        )(normal, lead_tokens)
+        seen = Attention(settings.num_heads, layout.length, dropout, next(seeds), name=f"block_{i}_attention")(
+            normal, lead_tokens
+        )
         seen = keras.layers.Dropout(dropout, seed=next(seeds), name=f"block_{i}_dropout_1")(seen)
         slots = keras.layers.Add(name=f"block_{i}_add_1")([slots, seen])
         normal = keras.layers.LayerNormalization(name=f"block_{i}_norm_2")(slots)

@@ -17,9 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from modules.serving_check import c_session, checks
+from modules.journeys.names import ALLOWED_ACTIONS
+from modules.serving_check import c_session, checks, ranking
 from modules.serving_check.loaders import EagerModel, LoadedModel, Outputs, SessionModel
-from modules.serving_check.requests import Feeds, build_feeds, feature_names, without_features
+from modules.serving_check.requests import (
+    Feeds,
+    build_feeds,
+    feature_names,
+    takes_lists,
+    with_words,
+    without_features,
+)
 from modules.serving_check.settings import ServingCheckSettings
 from modules.serving_check.signatures import Signature, read_signatures
 
@@ -88,6 +96,8 @@ class ServingCheck:
                 self._batching(answers)
                 self._absent(session)
                 self._ignored(session)
+                self._lists(session)
+                self._allowed(session)
                 if eager is not None:
                     self._same_as("equal to what the Evaluator sees", eager, answers)
                 c_library.result()
@@ -144,10 +154,8 @@ class ServingCheck:
                 outputs = self._attempt(check, partial(self._ask, model, signature, size))
                 if outputs is not None:
                     fault = checks.batch_fault(outputs, size)
-                    if fault:
-                        self.passed.remove(check)
-                        self.failed[check] = fault
-                    else:
+                    self._replace(check, fault)
+                    if not fault:
                         result[name, size] = outputs
         return result
 
@@ -157,6 +165,11 @@ class ServingCheck:
                 continue
             self._judge(f"{name} is finite", checks.finite_fault(outputs))
             self._judge(f"{name} is in range", checks.range_fault(outputs, self.settings.ranges))
+            if ranking.ACTIONS in outputs:
+                self._judge(f"{name} ranks its actions", ranking.order_fault(outputs))
+            for signature, key in self.settings.sums_to_one:
+                if signature == name and key in outputs:
+                    self._judge(f"{name}:{key} sums to one", ranking.sum_fault(outputs[key], self.settings.tolerance))
             for keys in self.settings.ascending:
                 if all(key in outputs for key in keys):
                     fault = checks.ascending_fault(outputs, keys, self.settings.tolerance)
@@ -168,7 +181,7 @@ class ServingCheck:
             results = {name: outputs for (name, rows), outputs in answers.items() if rows == size}
             for a, b in self.settings.same_outputs:
                 if a in results and b in results:
-                    self._judge(f"{a} equals {b}", checks.difference_fault(results[a], results[b], tolerance))
+                    self._judge(f"{a} equals {b}", ranking.difference_fault(results[a], results[b], tolerance))
             for a, b in self.settings.equal_outputs:
                 if size and a.partition(":")[0] in results and b.partition(":")[0] in results:
                     try:
@@ -186,7 +199,7 @@ class ServingCheck:
             for small, large in itertools.pairwise(sizes):
                 if (name, small) in answers and (name, large) in answers:
                     cut = {key: value[:small] for key, value in answers[name, large].items()}
-                    fault = checks.difference_fault(cut, answers[name, small], self.settings.tolerance, True)
+                    fault = ranking.difference_fault(cut, answers[name, small], self.settings.tolerance, True)
                     self._judge(f"{name} does not depend on the batch", fault)
 
     def _absent(self, session: SessionModel) -> None:
@@ -199,6 +212,16 @@ class ServingCheck:
         if outputs is not None:
             fault = checks.finite_fault(outputs) or checks.range_fault(outputs, self.settings.ranges)
             self._judge("an example without features has a finite answer in range", fault)
+        for a, b in self.settings.same_outputs:
+            if a != DEFAULT or b not in self.signatures or outputs is None:
+                continue
+            feeds = build_feeds(self.signatures[b], [b"", *self._rows(1)], self.names)
+            columns = self._attempt(
+                f"{b} answers a row without values", partial(session.run, self.signatures[b], feeds)
+            )
+            if columns is not None:
+                fault = ranking.difference_fault(outputs, columns, self.settings.tolerance)
+                self._judge(f"{a} equals {b}", fault and f"a row without values: {fault}")
 
     def _ignored(self, session: SessionModel) -> None:
         """The label, the id and the time must not change an answer."""
@@ -211,15 +234,60 @@ class ServingCheck:
             feeds = build_feeds(signature, self._rows(size, records), self.names)
             answers.append(self._attempt("answers the records as they are", partial(session.run, signature, feeds)))
         if all(a is not None for a in answers):
-            fault = checks.difference_fault(answers[0], answers[1], self.settings.tolerance)
+            fault = ranking.difference_fault(answers[0], answers[1], self.settings.tolerance)
             self._judge(f"does not read {', '.join(self.settings.ignored_features)}", fault)
+
+    def _lists(self, session: SessionModel) -> None:
+        """Lists in a request are as long as its longest one: a row's answer does not depend on that."""
+        for name, signature in self.signatures.items():
+            if not takes_lists(signature):
+                continue
+            rows = self._rows(min(7, max(self.settings.batch_sizes)))
+            bare = build_feeds(signature, [b""] * 2, self.names)
+            none = {key: value[:, :0] if value.ndim == 2 else value for key, value in bare.items()}
+            padded = build_feeds(signature, rows, self.names, padding=3)
+            for check, feeds, other in (
+                ("does not depend on padding", padded, build_feeds(signature, rows, self.names)),
+                ("takes empty lists", none, bare),
+            ):
+                answers = [self._attempt(f"{name} {check}", partial(session.run, signature, f)) for f in (feeds, other)]
+                if all(a is not None for a in answers):
+                    fault = ranking.difference_fault(answers[0], answers[1], self.settings.tolerance)
+                    self._replace(f"{name} {check}", fault)
+
+    def _allowed(self, session: SessionModel) -> None:
+        """What is not allowed never comes back, and nothing does if nothing is allowed."""
+        if not any(t.key == ALLOWED_ACTIONS for s in self.signatures.values() for t in s.inputs):
+            return
+        signature, rows = self.signatures[DEFAULT], self._rows(min(7, max(self.settings.batch_sizes)))
+        check = "recommends only what is allowed"
+
+        def ask(records: Sequence[bytes]) -> Outputs:
+            return session.run(signature, build_feeds(signature, records, self.names))
+
+        free = self._attempt(check, partial(ask, rows))
+        if free is None or ranking.ACTIONS not in free:
+            return
+        # The last action that each row may have; the first row may have none.
+        last = [next((a for a in reversed(actions) if a), b"") for actions in free[ranking.ACTIONS].tolist()]
+        allowed = [b"", *last[1:]]
+        asked = with_words(rows, ALLOWED_ACTIONS, [[a or b"\0"] for a in allowed])
+        bound = self._attempt(check, partial(ask, asked))
+        if bound is not None:
+            self._replace(check, ranking.allowed_fault(bound, allowed, self.settings.tolerance))
+
+    def _replace(self, name: str, fault: str | None) -> None:
+        """Judges what has been attempted under the same name."""
+        if fault and name in self.passed:
+            self.passed.remove(name)
+        self._judge(name, fault)
 
     def _same_as(self, check: str, other: LoadedModel, answers: Mapping[tuple[str, int], Outputs]) -> None:
         start = time.perf_counter()
         for (name, size), outputs in answers.items():
             signature = self.signatures[name]
             try:
-                fault = checks.difference_fault(
+                fault = ranking.difference_fault(
                     other.run(signature, self._feeds(signature, size)), outputs, self.settings.tolerance
                 )
             except Exception as error:
@@ -262,12 +330,14 @@ class ServingCheck:
             return
         for key, values in zip(asked, received["answers"], strict=True):
             decoded = {name: c_session.decode(value) for name, value in values.items()}
-            fault = checks.difference_fault(decoded, answers[key], self.settings.tolerance)
+            fault = ranking.difference_fault(decoded, answers[key], self.settings.tolerance)
             self._judge(check, fault and f"{key[0]}, {key[1]} rows: {fault}")
         self.seconds[check] = time.perf_counter() - start
 
     def _latency(self, session: SessionModel) -> None:
         for name, signature in self.signatures.items():
+            if name in self.settings.evaluation_signatures:
+                continue
             count = self.settings.requests if name == DEFAULT else min(OTHER_REQUESTS, self.settings.requests)
             distinct = [
                 build_feeds(signature, [record], self.names) for record in self.records[: min(count, len(self.records))]

@@ -48,6 +48,14 @@ class ServingCheckSettings(BaseModel):
         description="`signature:output` or `signature:output[column]` pairs of equal values; pairs whose signatures a "
         "model lacks do not apply",
     )
+    sums_to_one: tuple[tuple[str, str], ...] = Field(
+        default=(("distribution", "probabilities"),),
+        description="signature and output `[n, k]` whose rows sum to one",
+    )
+    evaluation_signatures: tuple[str, ...] = Field(
+        default=("distribution", "evaluation_features"),
+        description="signatures for the Evaluator alone: no warm-up requests, not timed, may read ignored_features",
+    )
     ignored_features: tuple[str, ...] = Field(
         default=(),
         description="features the model must not read (label, id, time); they are taken out of warm-up requests",

@@ -1,8 +1,9 @@
-"""Executor for TFX's Transform that learns vocabularies in one columnar pass.
+"""Executor for TFX's Transform that learns vocabularies and moments in one columnar pass.
 
 The stock executor reads records one by one in Python and traces the preprocessing function for every Beam stage. This
-one learns the vocabularies first (modules/vocabulary_pass.py), hands their files to `preprocessing_fn`, and leaves the
-rest to the stock executor, which finds nothing to analyse and writes the Transform graph without a Beam pipeline.
+one learns first (modules/analysis.py), hands what it learned to `preprocessing_fn`, and leaves the rest to the stock
+executor, which finds nothing to analyse and writes the Transform graph without a Beam pipeline. What there is to learn
+says the function `analysis` beside the preprocessing function; without one everything is as in the stock executor.
 Inputs, outputs and execution properties are the stock ones; a preprocessing function with further tft analyzers
 still gets its analysis pass.
 """
@@ -23,9 +24,7 @@ from tfx import types
 from tfx.components.transform import executor, executor_utils
 from tfx.types import artifact_utils, standard_component_specs
 
-from modules import preprocessing
-from modules.transform_config import TransformConfig
-from modules.vocabulary_pass import learn_vocabularies
+from modules.analysis import VOCABULARY_FILES, learn
 
 
 class _Processor(executor.TransformProcessor):
@@ -40,12 +39,12 @@ class _Processor(executor.TransformProcessor):
         specs = call["analyze_data_list"][0].tfxio.TensorAdapter().OriginalTypeSpecs()
         plain = call["disable_statistics"] and not call["materialization_format"] and not call["force_tf_compat_v1"]
         bound = getattr(call["preprocessing_fn"], "keywords", {}).get("custom_config", {})
-        if not plain or preprocessing.VOCABULARY_FILES not in bound or _has_analyzers(call["preprocessing_fn"], specs):
+        if not plain or VOCABULARY_FILES not in bound or _has_analyzers(call["preprocessing_fn"], specs):
             return super()._RunBeamImpl(*args, **kwargs)
         path = call["transform_output_path"]
         status = self._RunInPlaceImpl(call["preprocessing_fn"], False, call["input_dataset_metadata"], specs, path)
         # Beam's writer records which vocabulary lies in which asset; the in-place one leaves that out.
-        files = bound[preprocessing.VOCABULARY_FILES]
+        files = bound[VOCABULARY_FILES]
         assets = {name: Path(file).name for name, file in files.items()}
         asset_map = Path(path) / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / tft.TFTransformOutput.ASSET_MAP
         asset_map.write_text(json.dumps(assets))
@@ -58,7 +57,7 @@ def _has_analyzers(preprocessing_fn: Callable[..., Any], specs: Mapping[str, Any
 
 
 class Executor(executor.Executor):
-    """Transform with `preprocessing_fn='modules.preprocessing.preprocessing_fn'` and a fast analysis pass."""
+    """Transform with a fast analysis pass for preprocessing functions that have an `analysis` beside them."""
 
     def Do(
         self,
@@ -84,11 +83,11 @@ class Executor(executor.Executor):
     def _GetPreprocessingFn(self, inputs: Mapping[str, Any], unused_outputs: Mapping[str, Any]) -> Callable[..., Any]:
         # Hook of the stock executor: called once, before anything is traced.
         bound = super()._GetPreprocessingFn(inputs, unused_outputs)
-        if not isinstance(bound, functools.partial) or bound.func is not preprocessing.preprocessing_fn:
+        if not isinstance(bound, functools.partial):
+            return bound
+        analysis = getattr(inspect.getmodule(bound.func), "analysis", None)
+        if analysis is None:
             return bound
         custom_config = bound.keywords["custom_config"]
-        features, specs = preprocessing.vocabulary_columns(TransformConfig.from_custom_config(custom_config))
-        files = learn_vocabularies(
-            self._patterns, features, specs, preprocessing.tokenize, self._folder, self._make_beam_pipeline
-        )
-        return functools.partial(bound.func, custom_config={**custom_config, preprocessing.VOCABULARY_FILES: files})
+        learned = learn(self._patterns, analysis(custom_config), self._folder, self._make_beam_pipeline)
+        return functools.partial(bound.func, custom_config={**custom_config, **learned})

@@ -30,7 +30,7 @@ class LeadError(ClientError):
 
     Attributes:
       index: which lead of those given, counted from 0.
-      feature: the feature at fault; None if it is the lead as a whole.
+      feature: the feature at fault, e.g. "age" or "history[3].time"; None if it is the lead as a whole.
       reason: what is wrong, without index and feature.
     """
 

@@ -20,6 +20,7 @@ from decimal import Decimal
 from typing import Any
 
 from modules.journeys import names
+from serving.client import tensors
 from serving.client.errors import LeadError
 from serving.client.leads import CREATED, HISTORY, Features, Lead, is_missing, shown
 
@@ -78,9 +79,10 @@ def seconds(value: Any) -> int:
         return (moment - _EPOCH.date()).days * 86_400
     if isinstance(value, bool) or not isinstance(value, abstract.Real | Decimal) or not math.isfinite(value):
         raise ValueError(f"received {shown(value)}")
-    if not -_LAST <= value <= _LAST:
+    number: int = math.floor(value)  # type: ignore[assignment]
+    if abs(number) > _LAST:
         raise ValueError(f"received {shown(value)}, which is after the year 9999; are these milliseconds?")
-    return math.floor(value)
+    return number
 
 
 def _flat(
@@ -122,6 +124,9 @@ def _add_history(
         raise LeadError(index, HISTORY, f"expected a list of events, received {shown(history)}")
     _check_keys(history, columns, index, ignore)
     times = [_moment(e.get(TIME), index, f"{HISTORY}[{i}].{TIME}", "the event's time") for i, e in enumerate(history)]
+    for i, event in enumerate(history):
+        if is_missing(action := event.get(ACTION)) or action in ("", b""):
+            raise LeadError(index, f"{HISTORY}[{i}].{ACTION}", "expected an action, received none")
     order = sorted(range(len(times)), key=times.__getitem__)
     if names.HISTORY_TIME in features:
         lead[names.HISTORY_TIME] = array("q", (times[i] for i in order))
@@ -130,12 +135,8 @@ def _add_history(
             values = features[name].encode_list([event.get(key) for event in history], index)
         except LeadError as error:
             raise LeadError(index, _entry(error.feature, name, key), error.reason) from None
-        if key == ACTION and b"" in values:
-            raise LeadError(
-                index, f"{HISTORY}[{list(values).index(b'')}].{ACTION}", "expected an action, received none"
-            )
-        picked = [values[i] for i in order] if history else []
-        lead[name] = array(values.typecode, picked) if isinstance(values, array) else picked
+        picked: list[Any] = [values[i] for i in order] if len(values) else []
+        lead[name] = tensors.numbers(features[name].dtype, picked) if isinstance(values, array) else picked
     length = lead.get(names.HISTORY_LENGTH)
     if is_missing(length):
         length = lead[names.HISTORY_LENGTH] = len(times)

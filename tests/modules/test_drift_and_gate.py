@@ -16,6 +16,7 @@ from tfx import types  # noqa: F401  makes tensorflow_data_validation importable
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_data_validation.statistics.stats_impl import generate_statistics_in_memory  # isort: skip
 
+from modules.columns import columns
 from modules.dataset import Dataset, Label, TimeColumn
 from modules.drift import distances, jensen_shannon, numeric_distance
 from modules.errors import GateClosed
@@ -214,8 +215,14 @@ def test_warnings_do_not_close_the_gate_and_off_does_not_look() -> None:
 def test_a_feature_has_its_own_threshold_and_none_means_no_limit() -> None:
     texans = table(1, state=[b"TX"] * 2400 + [b"CA"] * 1600).datasets[0]
     own = [f.model_copy(update={"max_drift": 0.5}) if f.name == "state" else f for f in DATASET.features]
-    assert not any(d.drifted for d in distances(texans, BASELINE.datasets[0], own, 0.1))
-    assert not any(d.drifted for d in distances(texans, BASELINE.datasets[0], DATASET.features, None))
+
+    def drifted(**changed) -> list[str]:
+        every = columns(DATASET.model_copy(update=changed))
+        return [d.column for d in distances(texans, BASELINE.datasets[0], every) if d.drifted]
+
+    assert drifted() == ["state"]
+    assert drifted(features=tuple(own)) == []
+    assert drifted(max_drift=None) == []
 
 
 def test_splits_are_named_when_a_finding_is_not_about_all_of_them() -> None:

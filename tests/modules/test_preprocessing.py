@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 sys.path.insert(0, str(Path(__file__).parent / "lead_scoring"))
 import lead_table
 
+from modules.analysis import VOCABULARY_FILES
 from modules.errors import ConfigError, DataError
 from modules.lead_scoring.settings import LeadScoringSettings
-from modules.preprocessing import VOCABULARY_FILES, preprocessing_fn, tokenize
+from modules.preprocessing import preprocessing_fn, tokenize
 from modules.transform_config import TransformConfig
 from modules.transform_features import matrix_width, transformed_features
 from modules.vocabulary import EMPTY_VOCABULARY, MergeCounts, VocabularySpec, select_words

@@ -207,7 +207,7 @@ def test_actions_are_ranked_with_probabilities_and_priorities(server: Running) -
 def test_a_gap_in_a_history_is_an_error(server: Running) -> None:
     with (
         Client(server.grpc_address, model="recommendation") as client,
-        pytest.raises(LeadError, match="lead 0, history: expected a list without gaps"),
+        pytest.raises(LeadError, match=r"lead 0, history\[1\]: expected a list without gaps"),
     ):
         client.recommend([{"history": ["call", None]}])
 

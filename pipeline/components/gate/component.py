@@ -7,7 +7,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ComponentSpec, ExecutionParameter
 
-from modules.dataset import Dataset
+from modules.columns import AnyDataset
 from modules.gate import Mode
 from pipeline.components.gate import executor
 
@@ -47,7 +47,7 @@ class DataGate(base_component.BaseComponent):
         anomalies: types.BaseChannel,
         statistics: types.BaseChannel,
         schema: types.BaseChannel,
-        dataset: Dataset,
+        dataset: AnyDataset,
         *,
         baseline_statistics: types.BaseChannel | None = None,
         anomalies_mode: Mode = "stop",
@@ -58,7 +58,7 @@ class DataGate(base_component.BaseComponent):
           anomalies: ExampleValidator's output.
           statistics: StatisticsGen's output, the one the anomalies were found in.
           schema: the schema they were found against.
-          dataset: thresholds and the feature table.
+          dataset: thresholds and the columns they are for.
           baseline_statistics: statistics of the last accepted run; none, or an empty channel, means no drift check.
           anomalies_mode: "stop", "warn" or "off".
           drift_mode: "stop", "warn" or "off".

@@ -13,7 +13,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from modules.dataset import Dataset
+from modules.columns import read_dataset
 from modules.gate import inspect
 
 ANOMALIES_KEY = "anomalies"
@@ -55,7 +55,7 @@ class Executor(base_executor.BaseExecutor):
                 for split in artifact_utils.decode_split_names(statistics.split_names)
             },
             schema,
-            Dataset.model_validate_json(exec_properties[DATASET_KEY]),
+            read_dataset(exec_properties[DATASET_KEY]),
             baseline=None if baseline is None else _statistics(baseline, "train"),
             against=None if baseline is None else _name(baseline, statistics),
             anomalies_mode=exec_properties[ANOMALIES_MODE_KEY],

@@ -100,53 +100,58 @@ def leads() -> pd.DataFrame:
     return make_leads()
 
 
-@pytest.fixture(scope="session")
-def evaluate(leads, tmp_path_factory):
-    """Runs TFX's Evaluator executor on the leads; the candidate's slope is 2, the baseline's 0.2."""
+def run_evaluator(root: Path, name: str, config, models: dict[str, str], fast: bool = True) -> Evaluated:
+    """Runs TFX's Evaluator executor on `root`/examples; `models` maps "model" and "baseline_model" to folders."""
     from tfx.components.evaluator import executor
     from tfx.types import standard_artifacts
     from tfx.utils import proto_utils
 
+    def artifact(kind, folder, **attributes):
+        made = kind()
+        made.uri = str(root / folder)
+        for key, value in attributes.items():
+            setattr(made, key, value)
+        return [made]
+
+    # A setup file keeps TFX from packing its own source for remote workers, which takes seconds.
+    setup = Path(__file__).resolve().parents[3] / "setup.py"
+    context = executor.Executor.Context(
+        beam_pipeline_args=["--runner=DirectRunner", f"--setup_file={setup}"],
+        tmp_dir=str(root / name / "tmp"),
+        unique_id="1",
+    )
+    inputs = {"examples": artifact(standard_artifacts.Examples, "examples", split_names='["eval"]')}
+    for number, (key, folder) in enumerate(models.items()):
+        inputs[key] = artifact(standard_artifacts.Model, folder, id=len(models) - number)
+    if (root / "schema").exists():
+        inputs["schema"] = artifact(standard_artifacts.Schema, "schema")
+    outputs = {
+        "evaluation": artifact(standard_artifacts.ModelEvaluation, f"{name}/evaluation"),
+        "blessing": artifact(standard_artifacts.ModelBlessing, f"{name}/blessing"),
+    }
+    executor.Executor(context).Do(
+        inputs,
+        outputs,
+        {
+            "eval_config": proto_utils.proto_to_json(config),
+            "example_splits": '["eval"]',
+            "module_path": "modules.evaluation.extractors" if fast else None,
+        },
+    )
+    blessing = outputs["blessing"][0].get_int_custom_property("blessed")
+    return Evaluated(root / name / "evaluation", blessing == 1)
+
+
+@pytest.fixture(scope="session")
+def evaluate(leads, tmp_path_factory):
+    """Runs TFX's Evaluator executor on the leads; the candidate's slope is 2, the baseline's 0.2."""
     root = tmp_path_factory.mktemp("evaluator")
     write_examples(leads, root / "examples" / "Split-eval")
     save_model(2.0, root / "candidate")
     save_model(0.2, root / "baseline")
 
-    def artifact(kind, folder, **attributes):
-        made = kind()
-        made.uri = str(root / folder)
-        for name, value in attributes.items():
-            setattr(made, name, value)
-        return [made]
-
     def run(name, config, baseline=False, fast=True):
-        # A setup file keeps TFX from packing its own source for remote workers, which takes seconds.
-        setup = Path(__file__).resolve().parents[3] / "setup.py"
-        context = executor.Executor.Context(
-            beam_pipeline_args=["--runner=DirectRunner", f"--setup_file={setup}"],
-            tmp_dir=str(root / name / "tmp"),
-            unique_id="1",
-        )
-        inputs = {
-            "examples": artifact(standard_artifacts.Examples, "examples", split_names='["eval"]'),
-            "model": artifact(standard_artifacts.Model, "candidate", id=2),
-        }
-        if baseline:
-            inputs["baseline_model"] = artifact(standard_artifacts.Model, "baseline", id=1)
-        outputs = {
-            "evaluation": artifact(standard_artifacts.ModelEvaluation, f"{name}/evaluation"),
-            "blessing": artifact(standard_artifacts.ModelBlessing, f"{name}/blessing"),
-        }
-        executor.Executor(context).Do(
-            inputs,
-            outputs,
-            {
-                "eval_config": proto_utils.proto_to_json(config),
-                "example_splits": '["eval"]',
-                "module_path": "modules.evaluation.extractors" if fast else None,
-            },
-        )
-        blessing = outputs["blessing"][0].get_int_custom_property("blessed")
-        return Evaluated(root / name / "evaluation", blessing == 1)
+        models = {"model": "candidate", **({"baseline_model": "baseline"} if baseline else {})}
+        return run_evaluator(root, name, config, models, fast)
 
     return run

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from modules.errors import DataError
-from modules.lead_scoring.calibration import Calibration, expected_calibration_error, fit
+from modules.lead_scoring.calibration import Calibration, fit
 from modules.lead_scoring.export import calibrate_tensor
 from modules.lead_scoring.settings import CalibrationSettings
+from modules.probability import expected_calibration_error
 
 SETTINGS = CalibrationSettings()
 MARGINS = {

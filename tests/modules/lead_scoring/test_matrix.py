@@ -5,7 +5,8 @@ import pytest
 import xgboost as xgb
 
 from modules.lead_scoring.matrix import Spool, SpoolIter, recency_weights
-from modules.lead_scoring.metrics import area_under_roc, log_loss
+from modules.probability import log_loss
+from modules.roc import area_under_roc
 
 
 def batches(rng, sizes):

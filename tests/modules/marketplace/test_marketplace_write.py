@@ -90,6 +90,24 @@ def test_truth_of_events_stands_row_by_row_beside_the_events(marketplace: tuple[
     assert min(taken) >= 0.125
 
 
+def test_an_event_carries_the_probability_with_which_its_action_was_chosen(
+    marketplace: tuple[Path, MarketplaceReport], tmp_path: Path
+) -> None:
+    out, _ = marketplace
+    events = rows(out / "events.csv")
+    assert list(events[0]) == ["lead_id", "time", "action", "response", "propensity"]
+    assert [e["propensity"] for e in events] == column(out / "truth_events.csv", "policy_probability")
+    assert all(len(e["propensity"]) == 7 and 0 < float(e["propensity"]) < 1 for e in events)
+    # An action with probability p is taken in 1 of 1 / p decisions: summed over what was taken, 1 / p counts all.
+    for action in ("call", "email", "wait"):
+        weights = [1 / float(e["propensity"]) if e["action"] == action else 0.0 for e in events]
+        assert sum(weights) / len(events) == pytest.approx(1, abs=0.1)
+    write_marketplace(tmp_path, MarketplaceSettings(rows=400, seed=4, format="parquet"))
+    table, truth = pq.read_table(tmp_path / "events.parquet"), pq.read_table(tmp_path / "truth_events.parquet")
+    assert table["propensity"].equals(truth["policy_probability"])
+    assert str(table.schema.field("propensity").type) == "float"
+
+
 def test_the_export_shows_a_conversion_only_once_it_has_happened(marketplace: tuple[Path, MarketplaceReport]) -> None:
     out, _ = marketplace
     leads, truth = rows(out / "leads.csv"), rows(out / "truth.csv")
@@ -158,6 +176,8 @@ def test_gzip_and_parquet_hold_the_same_values_as_csv(tmp_path: Path) -> None:
                 value = values[key]
                 if isinstance(value, dt.datetime):
                     assert value.strftime("%Y-%m-%dT%H:%M:%SZ") == cell
+                elif key == "propensity":
+                    assert float(cell) == pytest.approx(value, abs=0.51e-5)
                 elif isinstance(value, float | int):
                     assert float(cell) == value
                 else:

@@ -1,0 +1,58 @@
+"""What a recommendation model says about itself, and the files that travel with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from pydantic import ConfigDict
+
+from modules import manifest
+from modules.recommendation.fit import Epoch, Fitted
+from modules.recommendation.layout import Layout
+
+CALIBRATION, HISTORY = "calibration.json", "history.json"
+
+
+class Manifest(manifest.Manifest):
+    """The facts of one training run.
+
+    Attributes:
+      rows: journeys (or windows of them) of train and validation, decisions of calibration.
+      decisions: actions learned from or measured, by split.
+      metrics: by split, name and value, see metrics.py; for calibration also the accuracy of the naive predictors, as
+        `<name>_accuracy`.
+      epochs: trained before training stopped; best_epoch: whose weights were kept, or how many the refit took.
+      refit: whether the weights are those of a second training on training and validation part.
+      parameters: numbers that training learned.
+      decisions_per_second: of training, without validation.
+      dtype_policy, replicas: arithmetic of the training, and the number of devices that shared a batch.
+      layout: columns of the network's inputs; layout.actions is the order of the signature `distribution`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    decisions: dict[str, int]
+    epochs: int
+    best_epoch: int
+    refit: bool
+    parameters: int
+    decisions_per_second: float
+    dtype_policy: str
+    replicas: int
+    layout: Layout
+
+
+def history_json(fitted: Fitted) -> str:
+    """Losses by epoch as JSON; what was not measured is null."""
+
+    def rows(epochs: tuple[Epoch, ...]) -> list[dict[str, Any]]:
+        return [
+            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(e).items()}
+            for e in epochs
+        ]
+
+    return json.dumps(
+        {"best_epoch": fitted.best_epoch, "epochs": rows(fitted.epochs), "refit": rows(fitted.refit)}, indent=1
+    )

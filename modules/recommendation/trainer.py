@@ -1,0 +1,189 @@
+"""`run_fn` of TFX's Trainer for journeys: raw tf.Examples and Transform graph in, SavedModel out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow_transform as tft
+
+from modules import progress
+from modules.manifest import MANIFEST, library_versions, run_facts
+from modules.recommendation import baselines as naive
+from modules.recommendation import calibration as calibrations
+from modules.recommendation import manifest as manifests
+from modules.recommendation.devices import capabilities, plan, training_on
+from modules.recommendation.export import RecommendationModel
+from modules.recommendation.fit import Fitted, fit
+from modules.recommendation.layout import Layout
+from modules.recommendation.metrics import decision_metrics
+from modules.recommendation.model import build_network
+from modules.recommendation.predict import Predicted, predict
+from modules.recommendation.read import decisions, read_sequences
+from modules.recommendation.rules import check_policy
+from modules.recommendation.sequences import Sequences
+from modules.recommendation.transform_layout import JourneyTransformConfig
+from modules.recommendation.transform_layout import layout as layout_of
+from modules.saved_model import save
+from modules.training import Clock, FnArgs, split_patterns
+
+CHECKPOINT_DIR = "checkpoint_dir"
+"""Key of custom_config: a folder that outlives a killed run."""
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains, calibrates and exports a recommendation model.
+
+    Args:
+      fn_args: `train_files` of split train; `eval_files` of splits validation (not read when the model's
+        validation_split is 0) and calibration, told apart by `Split-<name>` in their paths; raw examples.
+        `custom_config`: `dataset` and `model` as JSON (JourneyTransformConfig), `configuration` as JSON,
+        `configuration_hash`, `dataset_version`, `model_type`, and CHECKPOINT_DIR if a killed run may be continued:
+        a subfolder named by everything that decides the weights holds its state until the model is written.
+
+    Writes the SavedModel with assets.extra/ (manifest.json, calibration.json, history.json) to `serving_model_dir` and
+    TensorBoard curves to `model_run_dir`.
+
+    Raises:
+      DataError: a split holds nothing to learn from.
+      ConfigError: the policy names what the data do not hold.
+    """
+    clock = Clock()
+    config = JourneyTransformConfig.from_custom_config(fn_args.custom_config)
+    settings, dataset = config.model, config.dataset
+    output = tft.TFTransformOutput(fn_args.transform_graph_path)
+    layout = layout_of(config, output)
+    check_policy(settings.policy, dataset, layout.actions)
+    checkpoints = checkpoint_folder(fn_args.custom_config, config, layout)
+
+    with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
+        parts = _read(fn_args, config, output, layout, Path(folder))
+        clock.lap("transform")
+        keras.utils.set_random_seed(settings.seed)
+        devices = plan(settings, capabilities())
+        with training_on(devices):
+            trained = build_network(layout, settings)
+            fitted = fit(
+                trained,
+                settings,
+                parts["train"],
+                parts.get("validation"),
+                checkpoint_dir=checkpoints,
+                tensorboard_dir=fn_args.model_run_dir,
+            )
+        # What is exported knows of no strategy and computes in float32.
+        network = build_network(layout, settings)
+        network.set_weights(trained.get_weights())
+        clock.lap("fit")
+        progress.report(0, 0, "calibrating")
+        found = {split: predict(network, part) for split, part in parts.items() if split != "train"}
+        held_out = found["calibration"]
+        outcome = held_out.outcome if dataset.outcome else None
+        calibration = calibrations.fit(held_out.action_logits, held_out.action, held_out.conversion_logits, outcome)
+        clock.lap("calibrate")
+        baselines = naive.learn(parts["train"], len(layout.actions), layout.length)
+        clock.lap("baselines")
+        metrics = {split: _metrics(p, calibration, dataset.outcome is not None) for split, p in found.items()}
+        metrics["calibration"] |= _naive_metrics(baselines, parts["calibration"])
+        learned = int((parts["train"].answers() >= 0).sum())
+        rows = {split: len(part) for split, part in parts.items()}
+        del parts
+
+    model = RecommendationModel(output, network, layout, dataset, settings.policy, calibration, baselines)
+    clock.lap("compile")
+    manifest = manifests.Manifest(
+        **run_facts(fn_args.custom_config, "recommendation"),
+        dataset=dataset.name,
+        rows=rows,
+        decisions={"train": learned, **{split: p.decisions for split, p in found.items()}},
+        metrics=metrics,
+        epochs=len(fitted.epochs),
+        best_epoch=fitted.best_epoch,
+        refit=bool(fitted.refit),
+        parameters=network.count_params(),
+        decisions_per_second=round(_rate(fitted, learned), 1),
+        dtype_policy=devices.dtype_policy,
+        replicas=devices.replicas,
+        layout=layout,
+        libraries=library_versions("keras"),
+        seconds=clock.laps,
+    )
+    save(
+        model,
+        model.serving_functions,
+        fn_args.serving_model_dir,
+        {
+            MANIFEST: manifest.model_dump_json(indent=1),
+            manifests.CALIBRATION: calibration.model_dump_json(indent=1),
+            manifests.HISTORY: manifests.history_json(fitted),
+        },
+    )
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def checkpoint_folder(custom_config: Mapping[str, Any], config: JourneyTransformConfig, layout: Layout) -> Path | None:
+    """Where the state of this very training lies: the same for the same data, settings and libraries; or None."""
+    parent = custom_config.get(CHECKPOINT_DIR)
+    if not parent:
+        return None
+    deciding = {
+        "model": config.model.model_dump(mode="json", exclude={"policy", "resume"}),
+        "dataset": config.dataset.model_dump(mode="json"),
+        "dataset_version": custom_config.get("dataset_version", ""),
+        "layout": layout.model_dump(mode="json"),
+        "libraries": library_versions("keras"),
+    }
+    return Path(parent) / hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(
+    fn_args: FnArgs, config: JourneyTransformConfig, output: tft.TFTransformOutput, layout: Layout, folder: Path
+) -> dict[str, Sequences]:
+    """Journeys of train and validation as causal training reads them, every decision of calibration."""
+    patterns = split_patterns(fn_args.train_files, fn_args.eval_files)
+    if config.model.validation_split == 0:
+        patterns.pop("validation", None)
+    found: dict[str, Sequences] = {}
+    for done, (split, files) in enumerate(patterns.items()):
+        progress.report(done, len(patterns), f"reading {split}")
+        if split == "calibration":
+            found[split] = decisions(files, output, layout, folder=folder)
+        else:
+            found[split] = read_sequences(files, output, layout, causal=True, folder=folder)
+    return found
+
+
+def _metrics(found: Predicted, calibration: calibrations.Calibration, outcomes: bool) -> dict[str, float]:
+    if not found.decisions:
+        return {}
+    return decision_metrics(
+        calibration.probabilities(found.action_logits),
+        found.action,
+        calibration.conversion(found.conversion_logits),
+        found.outcome if outcomes else None,
+    )
+
+
+def _naive_metrics(baselines: naive.Baselines, held_out: Sequences) -> dict[str, float]:
+    """Accuracy of the naive predictors over decisions, one a row."""
+    right: dict[str, int] = dict.fromkeys(naive.NAMES, 0)
+    known = held_out.next_action >= 0
+    for start in range(0, len(held_out), 1 << 16):
+        part = slice(start, start + (1 << 16))
+        guesses = baselines(held_out.event_codes[part, :, 0], held_out.length[part])
+        for name, guess in guesses.items():
+            right[name] += int((known[part] & (guess == held_out.next_action[part])).sum())
+    return {f"{name}_accuracy": count / max(int(known.sum()), 1) for name, count in right.items()}
+
+
+def _rate(fitted: Fitted, learned: int) -> float:
+    """Decisions of the training part per second of its epochs."""
+    epochs: Sequence[Any] = fitted.epochs
+    return learned * len(epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
