@@ -61,6 +61,7 @@ class Cell:
     Attributes:
       policy, model, propensities, estimator: what was combined.
       truth: V(pi) of the population.
+      gain: V(pi) - V(mu) of the population.
       mean: of the estimates; mean - truth is the bias.
       covered: share of intervals that hold the truth.
       half_width: mean half width of the intervals.
@@ -75,6 +76,7 @@ class Cell:
     propensities: str
     estimator: str
     truth: float
+    gain: float
     mean: float
     covered: float
     half_width: float
@@ -209,6 +211,7 @@ class Tally:
             *key,
             estimator=estimator,
             truth=truth,
+            gain=gain,
             mean=float(value.mean()),
             covered=float(((low <= truth) & (truth <= high)).mean()),
             half_width=float((high - low).mean() / 2),
@@ -248,7 +251,7 @@ def run(rows: int | None = None, as_json: bool = False, datasets: int = DATASETS
         for cell in cells:
             print(
                 f"{cell.policy:28}{cell.propensities:10}{cell.model:10}{cell.estimator:6}"
-                f"truth {cell.truth:.4f}  mean {cell.mean:.4f}  covered {cell.covered:6.1%} +-{cell.half_width:.4f}  "
+                f"truth {cell.truth:.4f} {cell.gain:+.4f}  mean {cell.mean:.4f}  covered {cell.covered:6.1%} +-{cell.half_width:.4f}  "
                 f"uplift {cell.uplift_covered:6.1%} +-{cell.uplift_half_width:.4f}  "
                 f"se/spread {cell.error / cell.spread:.2f}  effective sample {cell.effective_sample:,.0f}"
             )

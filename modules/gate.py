@@ -102,9 +102,8 @@ def inspect(
     stops: list[str] = []
     warnings: list[str] = []
     if anomalies_mode != "off":
-        found = sorted(
-            [*anomaly_findings(anomalies, statistics, schema), *list_findings(statistics, every)], key=_column
-        )
+        found = [*anomaly_findings(anomalies, statistics, schema), *list_findings(statistics, every)]
+        found.sort(key=lambda finding: finding.column)
         (stops if anomalies_mode == "stop" else warnings).extend(f.line(splits) for f in found)
     drift: list[Distance] = []
     if drift_mode != "off" and baseline is not None and "train" in statistics:

@@ -72,8 +72,8 @@ def standardisation(batches: Sequence[NDArray[np.float64]], columns: int) -> NDA
         if total:
             center = math.fsum(count * mean) / total
             variance = math.fsum(squares + count * (mean - center) ** 2) / total
-            # Equal values of which the mean is not a double leave a rounding error behind.
-            constant = math.sqrt(variance) <= 1e-12 * abs(center)
+            # Equal values leave a rounding error behind; two different floats of 32 bits lie further apart.
+            constant = math.sqrt(variance) <= 1e-9 * abs(center)
             result[k] = center, 1.0 if constant else math.sqrt(variance)
     return result
 

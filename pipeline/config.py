@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
 from modules.errors import ConfigError
-from modules.evaluation.settings import EvaluationSettings
+from modules.evaluation.settings import EvaluationSettings, NextActionEvaluationSettings
 from modules.journeys.dataset import JourneyDataset
 from modules.lead_scoring.settings import LeadScoringSettings
 from modules.off_policy.settings import PolicyValueSettings
@@ -86,7 +86,7 @@ class RecommendationConfig(PipelineConfig):
 
     kind: Literal["recommendation"]
     model: RecommendationSettings = RecommendationSettings()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    evaluation: NextActionEvaluationSettings = NextActionEvaluationSettings()
     value: PolicyValueSettings = PolicyValueSettings()
 
 

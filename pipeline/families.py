@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modules.dataset import Dataset
 from modules.journeys import names
 from modules.journeys.dataset import JourneyDataset
-from pipeline.config import RecommendationConfig, Run
+from pipeline.config import LeadScoringConfig, RecommendationConfig, Run
 
 if TYPE_CHECKING:
     from tensorflow_model_analysis.proto import config_pb2
@@ -76,13 +76,15 @@ def _journey_examples(run: Run, fingerprint: str) -> Any:
 def _binary_eval_config(run: Run) -> config_pb2.EvalConfig:
     from modules.evaluation.eval_config import build_eval_config
 
+    assert isinstance(run.config, LeadScoringConfig)
     return build_eval_config(run.config.evaluation, label_key=run.dataset.label_feature)
 
 
 def _next_action_eval_config(run: Run) -> config_pb2.EvalConfig:
-    from modules.evaluation.next_action_config import build_next_action_eval_config
+    from modules.evaluation.eval_config import build_next_action_config
 
-    return build_next_action_eval_config(run.config.evaluation)
+    assert isinstance(run.config, RecommendationConfig)
+    return build_next_action_config(run.config.evaluation)
 
 
 def _lead_report(uri: str) -> Any:

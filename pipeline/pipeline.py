@@ -17,8 +17,10 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
+from modules.journeys.dataset import JourneyDataset
 from pipeline.components.gate.component import DataGate
 from pipeline.components.infra_check.component import InfraCheck
+from pipeline.components.policy_value.component import PolicyValue
 from pipeline.components.pusher import atomic_pusher
 from pipeline.components.resolvers import (
     LatestAcceptedStatistics,
@@ -27,7 +29,7 @@ from pipeline.components.resolvers import (
 )
 from pipeline.components.statistics_gen import StatisticsGen
 from pipeline.components.transform import Transform
-from pipeline.config import RecommendationConfig, Run, code_hash
+from pipeline.config import LeadScoringConfig, RecommendationConfig, Run, code_hash
 from pipeline.families import family
 
 EVALUATED_SPLIT = "test"
@@ -101,7 +103,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
     transform.add_upstream_node(gate)
     transform_graph = add(transform).outputs["transform_graph"]
     base_model = None
-    if not isinstance(config, RecommendationConfig) and config.model.warm_start:
+    if isinstance(config, LeadScoringConfig) and config.model.warm_start:
         warm = add(
             Resolver(strategy_class=LatestBlessedBefore, anchor=transform_graph, **_blessings(run)).with_id(
                 "WarmStartResolver"
@@ -146,9 +148,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
             module_path="modules.evaluation.extractors",
         )
     )
-    if isinstance(config, RecommendationConfig) and dataset.outcome is not None:  # type: ignore[union-attr]
-        from pipeline.components.policy_value.component import PolicyValue
-
+    if isinstance(config, RecommendationConfig) and isinstance(dataset, JourneyDataset) and dataset.outcome:
         add(
             PolicyValue(
                 examples=examples,

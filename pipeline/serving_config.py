@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from modules.configuration import load
 from modules.errors import ConfigError
+from modules.publishing import versions
 from pipeline.serving_manifests import CONFIG_DIR, METRICS_PATH, compose, kubernetes, to_yaml
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -94,6 +95,11 @@ class ServingConfig(BaseModel):
     poll_seconds: int = Field(default=5, ge=1, description="between looks for new versions")
     config_poll_seconds: int = Field(default=60, ge=1, description="between looks at models.config")
     models: tuple[ServedModel, ...] = Field(min_length=1, description="the first one decides whether a pod is ready")
+    only_pushed: bool = Field(
+        default=False,
+        description="leave out models without a version under host_models_dir: the server opens no port before every "
+        "model it lists has one",
+    )
     batching: Batching = Batching()
     kubernetes: Kubernetes = Kubernetes()
 
@@ -129,6 +135,26 @@ def load_serving_config(path: Path | str, overrides: dict[str, Any] | None = Non
       ConfigError: see `modules.configuration.load`.
     """
     return load(path, ServingConfig, overrides)
+
+
+def listed(config: ServingConfig, folder: Path) -> ServingConfig:
+    """The configuration without the models that are left out, see `only_pushed`.
+
+    Args:
+      config: what the source says.
+      folder: of the generated files; a relative `host_models_dir` is relative to it.
+
+    Raises:
+      ConfigError: no model has been pushed.
+    """
+    if not config.only_pushed:
+        return config
+    base = folder / config.host_models_dir
+    models = tuple(model for model in config.models if versions(base / model.name))
+    if not models:
+        names = ", ".join(model.name for model in config.models)
+        raise ConfigError(f"{base}: no version of {names}", ["push one with `aiqleads run`, or set host_models_dir"])
+    return config.model_copy(update={"models": models})
 
 
 def render(config: ServingConfig) -> dict[str, str]:
@@ -175,7 +201,8 @@ def check(config: ServingConfig, folder: Path) -> None:
 def serving_config(file: Path | None, out: Path | None, only_check: bool, overrides: dict[str, Any]) -> int:
     """`aiqleads serving-config`: writes the files beside their source, or checks them."""
     source = file or FOLDER / SOURCE
-    config, folder = load_serving_config(source, overrides), out or source.parent
+    folder = out or source.parent
+    config = listed(load_serving_config(source, overrides), folder)
     if only_check:
         check(config, folder)
         print(f"{folder} agrees with {source}")

@@ -118,7 +118,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
     if "PolicyValue" in results:
         from modules.off_policy.report import PolicyValueReport
 
-        value = tuple(PolicyValueReport.read(_uri(results, "PolicyValue", "value")).lines())
+        value = tuple(PolicyValueReport.read(_uri(results, "PolicyValue", "policy_value")).lines())
     return Summary(
         rows=of.rows,
         part=of.read_part(run, examples, model, pushed),

@@ -62,9 +62,6 @@ class Aggregation(Protocol):
           ConfigError: the model has not the outputs that the family reads.
         """
 
-    def features(self) -> frozenset[str]:
-        """Names of the raw features that `read` looks up."""
-
     def build_groups(
         self, groups: np.ndarray, num_groups: int, table: np.ndarray, rows: np.ndarray | None = None
     ) -> list[Any]:

@@ -72,10 +72,6 @@ class BinaryAggregation:
                 "how ingest maps the label."
             ) from error
 
-    def features(self) -> frozenset[str]:
-        """No raw features but those that the ModelSpec names."""
-        return frozenset()
-
     def build_groups(
         self, groups: np.ndarray, num_groups: int, table: np.ndarray, rows: np.ndarray | None = None
     ) -> list[histogram.ScoreHistogram]:

@@ -94,10 +94,6 @@ class NextActionAggregation:
             indices[:, 0], probabilities, conversion, outcomes, raw_numbers(extracts, HISTORY_LENGTH, n), indices[:, 1:]
         )
 
-    def features(self) -> frozenset[str]:
-        """Raw features that `read` looks up."""
-        return frozenset({OUTCOME, HISTORY_LENGTH})
-
     def build_groups(
         self, groups: np.ndarray, num_groups: int, table: np.ndarray, rows: np.ndarray | None = None
     ) -> list[ActionStatistics]:

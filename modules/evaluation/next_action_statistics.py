@@ -193,7 +193,9 @@ class _Counter:
     def _by(self, index: np.ndarray, size: int, columns: Iterable[np.ndarray]) -> np.ndarray:
         flat = self._groups * size + index
         counts = [np.bincount(flat, column, self._num_groups * size) for column in columns]
-        return np.stack(counts, axis=1).reshape(self._num_groups, size, len(counts))
+        # Counts of nothing are integers, whatever their weights.
+        stacked = np.stack(counts, axis=1).astype(np.float64, copy=False)
+        return stacked.reshape(self._num_groups, size, len(counts))
 
     def sums(self, part: dict[str, np.ndarray]) -> np.ndarray:
         return self._by(np.zeros_like(self._groups), 1, _sum_columns(part))[:, 0]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 
 import google_crc32c
@@ -23,8 +24,10 @@ import pyarrow.compute as pc
 
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 0x0A, 0x12, 0x1A
 _FRAME_HEADER = 12
+_FRAME_FOOTER = 4
 _VARINT_BYTES = 10
 _GATHER_BYTES = 1 << 18
+_DENSE = 1 << 16
 
 
 def framed_examples(batch: pa.RecordBatch) -> tuple[memoryview, np.ndarray]:
@@ -49,11 +52,15 @@ def framed_examples(batch: pa.RecordBatch) -> tuple[memoryview, np.ndarray]:
         arrays, added = _feature(name, column)
         parts += arrays
         size += added
+    footers = pa.scalar(b"\0" * _FRAME_FOOTER, pa.large_binary())
     empty = pa.scalar(b"", pa.large_binary())
-    records = pc.binary_join_element_wise(_by_length(size, _record_header), *parts, empty)
-    framed = pc.binary_join_element_wise(records, _footers(records), empty)
-    _, offsets, data = framed.buffers()
-    return memoryview(data), np.frombuffer(offsets, np.int64, n + 1)
+    framed = pc.binary_join_element_wise(_by_length(size, _record_header), *parts, footers, empty)
+    _, offset_buffer, buffer = framed.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64, n + 1)
+    data = np.frombuffer(buffer, np.uint8, int(offsets[-1]))
+    data = data if data.flags.writeable else data.copy()
+    _write_footers(data, offsets)
+    return memoryview(data), offsets
 
 
 def _feature(name: str, column: pa.Array) -> tuple[list[pa.Array], np.ndarray]:
@@ -184,12 +191,18 @@ def _binary(data: np.ndarray, length: np.ndarray) -> pa.Array:
 
 
 def _by_length(length: np.ndarray, make: Callable[[int], bytes]) -> pa.Array:
-    """make(length) for each row, made once for each distinct length."""
-    distinct, which = np.unique(length, return_inverse=True)
+    """make(length) for each row, made once for each distinct length (-1 or more)."""
+    if len(length) and int(length.max()) < _DENSE:
+        there = np.bincount(length + 1) > 0
+        distinct = np.flatnonzero(there) - 1
+        which = (np.cumsum(there) - 1)[length + 1]
+    else:
+        distinct, which = np.unique(length, return_inverse=True)
     table = pa.array([make(size) for size in distinct.tolist()], pa.large_binary())
     return table.take(pa.array(which))
 
 
+@lru_cache(1 << 16)
 def _entry(key: bytes, kind: int, inner: bytes, size: int) -> bytes:
     """What precedes the `size` bytes of the values in a feature's entry in the map; `inner` stands right before."""
     inner = _prefix(kind, len(inner) + size) + inner
@@ -197,6 +210,7 @@ def _entry(key: bytes, kind: int, inner: bytes, size: int) -> bytes:
     return _prefix(0x0A, len(inner) + size) + inner
 
 
+@lru_cache(1 << 16)
 def _record_header(size: int) -> bytes:
     """What precedes the features of a record, which take `size` bytes: frame header and field Example.features."""
     head = _prefix(0x0A, size)
@@ -205,13 +219,14 @@ def _record_header(size: int) -> bytes:
     return length + _masked(crc).astype("<u4").tobytes() + head
 
 
-def _footers(records: pa.Array) -> pa.Array:
-    """Masked CRC-32C of each record, which follows its frame header."""
-    _, offset_buffer, data = records.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64, len(records) + 1).tolist()
+def _write_footers(data: np.ndarray, offsets: np.ndarray) -> None:
+    """Puts the masked CRC-32C of each record behind it."""
     view, value = memoryview(data), google_crc32c.value
-    crc = [value(bytes(view[a + _FRAME_HEADER : b])) for a, b in pairwise(offsets)]
-    return _binary(_masked(np.array(crc, np.uint64)).astype("<u4").view(np.uint8), np.full(len(crc), 4))
+    bounds = pairwise(offsets.tolist())
+    crc = [value(bytes(view[begin + _FRAME_HEADER : end - _FRAME_FOOTER])) for begin, end in bounds]
+    data[offsets[1:, None] + np.arange(-_FRAME_FOOTER, 0)] = (
+        _masked(np.array(crc, np.uint64)).astype("<u4").view(np.uint8).reshape(-1, _FRAME_FOOTER)
+    )
 
 
 def _masked(crc: np.ndarray) -> np.ndarray:

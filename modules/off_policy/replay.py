@@ -60,9 +60,11 @@ def value_of(
     step = tf.function(_step(model, str(model_dir), lead_feature, settings.temperature, logged))
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     shares: dict[bytes, np.ndarray] = defaultdict(lambda: np.zeros(2))
+    counts = np.zeros(3, np.int64)
     # The batch of no rows gives an empty split its columns.
     for records in itertools.chain([tf.constant([], tf.string)], record_dataset(files, batch_rows).prefetch(1)):
         batch = {name: value.numpy() for name, value in step(records).items()}
+        counts += batch.pop("counts")
         for action, share in zip(batch.pop("actions"), batch.pop("shares"), strict=True):
             shares[action] += share
         for name, values in batch.items():
@@ -74,15 +76,17 @@ def value_of(
             f"{model_dir}: the next best action of {lost.sum():,} decisions is not, exactly once, among their ranked "
             "actions; expected what docs/pipeline.md says of `serving_default`"
         )
-    return _report(columns, shares, settings, "logged" if logged else "estimated", split)
+    return _report(counts.tolist(), columns, shares, settings, "logged" if logged else "estimated", split)
 
 
 def _step(model: Any, model_dir: str, lead_feature: str, temperature: float | None, logged: bool) -> _Step:
-    """A function of serialized records, string [n], that returns what is needed of each decision, [n].
+    """A function of serialized records, string [n], that returns what is needed of the usable ones, [m].
 
-    usable, lead, outcome, propensity, new_propensity, model_taken, model_value, mass (sum of the new policy's
-    probabilities), recommends, ranked; and, over the usable decisions, the different actions [m] with how often each
-    was taken and recommended [m, 2].
+    counts: int32 [3], examples, those with an outcome, of these those with a propensity (m).
+    lead, outcome, propensity, new_propensity, model_taken, model_value: as in Decisions.
+    mass, recommends, ranked: sum of the new policy's probabilities; whether it has any; whether the action taken is
+      among the ranked ones.
+    actions, shares: the different actions, string [k], with how often each was taken and recommended, [k, 2].
     """
     wanted = ("serving_default",) if logged else ("serving_default", "distribution", "evaluation_features")
     missing = [name for name in wanted if name not in model.signatures]
@@ -100,32 +104,42 @@ def _step(model: Any, model_dir: str, lead_feature: str, temperature: float | No
 
     def step(records: tf.Tensor) -> dict[str, tf.Tensor]:
         features = parse_raw(records, spec)
+        examples = tf.shape(records)[0]
+        # The model is asked about nothing that is left out anyway.
+        records, features = _only(features[names.OUTCOME] >= 0, records, features)
+        known = tf.shape(records)[0]
+        propensity = features[names.PROPENSITY] if logged else _likelihood(signatures, records)
+        features["mu"] = propensity
+        records, features = _only((propensity > 0) & (propensity <= 1), records, features)
         served = signatures["serving_default"](examples=records)
         actions, best, next_action = served["actions"], served["next_best_action"], features[names.NEXT_ACTION]
         conversion = served["priorities"] / 100
         policy, recommends = _policy(actions, best, conversion, temperature)
         taken = tf.cast(tf.equal(actions, next_action[:, None]) & tf.not_equal(actions, ""), tf.float32)
-        propensity = features[names.PROPENSITY] if logged else _likelihood(signatures, records)
-        usable = (features[names.OUTCOME] >= 0) & (propensity > 0) & (propensity <= 1)
-        mentioned, shares = _shares(
-            tf.boolean_mask(next_action, usable), tf.boolean_mask(actions, usable), tf.boolean_mask(policy, usable)
-        )
+        mentioned, shares = _shares(next_action, actions, policy)
         return {
+            "counts": tf.stack([examples, known, tf.shape(records)[0]]),
+            "actions": mentioned,
+            "shares": shares,
             "lead": tf.strings.to_hash_bucket_fast(features[lead_feature], 2**63 - 1),
             "outcome": features[names.OUTCOME],
-            "propensity": propensity,
-            "usable": usable,
+            "propensity": features["mu"],
             "new_propensity": tf.reduce_sum(policy * taken, axis=1),
             "model_taken": tf.reduce_sum(conversion * taken, axis=1),
             "model_value": tf.reduce_sum(policy * conversion, axis=1),
             "mass": tf.reduce_sum(policy, axis=1),
             "recommends": recommends,
             "ranked": tf.reduce_any(taken > 0, axis=1),
-            "actions": mentioned,
-            "shares": shares,
         }
 
     return step
+
+
+def _only(
+    keep: tf.Tensor, records: tf.Tensor, features: dict[str, tf.Tensor]
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """The rows that are to stay, bool [n]."""
+    return tf.boolean_mask(records, keep), {name: tf.boolean_mask(column, keep) for name, column in features.items()}
 
 
 def _policy(
@@ -160,16 +174,14 @@ def _shares(next_action: tf.Tensor, actions: tf.Tensor, policy: tf.Tensor) -> tu
 
 
 def _report(
-    columns: dict[str, np.ndarray],
+    counts: list[int],
+    used: dict[str, np.ndarray],
     shares: dict[bytes, np.ndarray],
     settings: PolicyValueSettings,
     propensities: Propensities,
     split: str,
 ) -> PolicyValueReport:
-    usable, known = columns["usable"], columns["outcome"] >= 0
-    used = {name: values[usable] for name, values in columns.items()}
-    count = int(usable.sum())
-    decisions = _decisions(used)
+    examples, known, count = counts
     ranked = used["ranked"]
     max_weight = settings.max_weight
     if propensities == "estimated" and settings.max_estimated_weight is not None:
@@ -186,9 +198,9 @@ def _report(
         ),
         propensities=propensities,
         split=split,
-        examples=len(usable),
-        without_outcome=int((~known).sum()),
-        without_propensity=int((known & ~usable).sum()),
+        examples=examples,
+        without_outcome=examples - known,
+        without_propensity=known - count,
         without_recommendation=int((~used["recommends"]).sum()),
         actions=tuple(ActionShare(name, float(s[0] / count), float(s[1] / count)) for name, s in ordered),
         model=OutcomeModel(
@@ -196,7 +208,7 @@ def _report(
             predicted=float(used["model_taken"][ranked].mean()) if ranked.any() else float("nan"),
             observed=float(used["outcome"][ranked].mean()) if ranked.any() else float("nan"),
         ),
-        valuation=estimate(decisions, settings.level, max_weight) if count else None,
+        valuation=estimate(_decisions(used), settings.level, max_weight) if count else None,
     )
 
 

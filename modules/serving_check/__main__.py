@@ -31,7 +31,7 @@ def main() -> None:
         report["warmup_requests"] = write_warmup(
             arguments.warmup,
             arguments.model_name,
-            [s for n, s in check.signatures.items() if n not in settings.evaluation_signatures],
+            check.served,
             check.records,
             settings.batch_sizes,
             check.names,

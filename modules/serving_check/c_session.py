@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modules.native.session import Session
 from modules.native.tensor import DTYPES
+
+if TYPE_CHECKING:
+    from modules.serving_check.signatures import Signature
 
 
 class CSession:
@@ -40,6 +46,48 @@ class CSession:
         return function([np.asarray(array, DTYPES[dtype]) for dtype, array in inputs.values()])
 
 
+def ask(model_dir: Path, requests: Sequence[tuple[Signature, Mapping[str, np.ndarray]]]) -> list[dict[str, np.ndarray]]:
+    """What a process without the tensorflow package answers.
+
+    Args:
+      model_dir: SavedModel.
+      requests: signature, and inputs by key.
+
+    Returns:
+      Outputs by key, for each request.
+
+    Raises:
+      RuntimeError: the model cannot be loaded or run there, or the process died.
+    """
+    asked = [
+        {
+            "inputs": [
+                {"tensor": t.name, "type": t.dtype.as_datatype_enum, "value": encode(feeds[t.key])}
+                for t in signature.inputs
+            ],
+            "outputs": [{"key": t.key, "tensor": t.name} for t in signature.outputs],
+        }
+        for signature, feeds in requests
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        question, answer = Path(folder) / "requests.json", Path(folder) / "answers.json"
+        question.write_text(json.dumps({"model": str(model_dir.absolute()), "requests": asked}))
+        process = subprocess.run(
+            [sys.executable, "-m", "modules.serving_check.c_session", str(question), str(answer)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        if process.returncode or not answer.is_file():
+            tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
+            raise RuntimeError(f"the process ended: {tail[0]}")
+        received = json.loads(answer.read_text())
+    if "error" in received:
+        raise RuntimeError(received["error"])
+    return [{key: decode(value) for key, value in values.items()} for values in received["answers"]]
+
+
 def encode(array: np.ndarray) -> dict[str, Any]:
     """An array as JSON; `dtype` is numpy's name, "object" for bytes."""
     if array.dtype == object:
@@ -59,7 +107,7 @@ def decode(value: dict[str, Any]) -> np.ndarray:
 
 
 def main(requests_file: str, answers_file: str) -> None:
-    """Answers {"model": dir, "requests": [{"signature", "inputs", "outputs"}]} with {"answers": [...]} or {"error"}."""
+    """Answers {"model": dir, "requests": [{"inputs", "outputs"}]} with {"answers": [...]} or {"error"}."""
     asked = json.loads(Path(requests_file).read_text())
     result: dict[str, Any]
     try:

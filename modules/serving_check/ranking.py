@@ -16,7 +16,8 @@ from modules.serving_check.checks import Outputs
 ACTIONS, PROBABILITIES, BEST = "actions", "probabilities", "next_best_action"
 
 ROWS_PER_SWAP = 50
-"""One row in so many, and one in any batch, may be ranked differently: values that differ in the last bit change places."""
+"""One row in so many, and one in any batch, may be ranked differently: values that differ in the last bit change
+places."""
 
 
 def difference_fault(a: Outputs, b: Outputs, tolerance: float, floats_only: bool = False) -> str | None:
@@ -60,7 +61,7 @@ def allowed_fault(outputs: Outputs, allowed: Sequence[bytes], tolerance: float) 
     if len(wrong):
         row = wrong[0]
         some = [name for name in outputs[ACTIONS][row] if name]
-        return f"{ACTIONS}: allowed was {allowed[row] or 'nothing'!r}, received {some} in {len(wrong)} of {len(allowed)} rows"
+        return f"{ACTIONS}: allowed {allowed[row]!r}, received {some} in {len(wrong)} of {len(allowed)} rows"
     if PROBABILITIES in outputs:
         total = outputs[PROBABILITIES].sum(axis=1)
         return checks.array_fault(total, np.array([float(bool(a)) for a in allowed]), tolerance)

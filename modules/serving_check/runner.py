@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +66,11 @@ class ServingCheck:
     @property
     def ok(self) -> bool:
         return bool(self.passed) and not self.failed
+
+    @property
+    def served(self) -> list[Signature]:
+        """Signatures that callers ask."""
+        return [s for n, s in self.signatures.items() if n not in self.settings.evaluation_signatures]
 
     def run(self) -> ServingCheck:
         """Runs every check; a model that cannot be loaded fails at once."""
@@ -300,44 +300,20 @@ class ServingCheck:
         check = "equal in TensorFlow's C library"
         start = time.perf_counter()
         asked = [key for key in answers if key[1] in (0, 7)] or list(answers)
-        requests = []
-        for name, size in asked:
-            signature = self.signatures[name]
-            feeds = self._feeds(signature, size)
-            inputs = [
-                {"tensor": t.name, "type": t.dtype.as_datatype_enum, "value": c_session.encode(feeds[t.key])}
-                for t in signature.inputs
-            ]
-            outputs = [{"key": t.key, "tensor": t.name} for t in signature.outputs]
-            requests.append({"signature": name, "inputs": inputs, "outputs": outputs})
-        with tempfile.TemporaryDirectory() as folder:
-            question, answer = Path(folder) / "requests.json", Path(folder) / "answers.json"
-            question.write_text(json.dumps({"model": str(self.model_dir.absolute()), "requests": requests}))
-            process = subprocess.run(
-                [sys.executable, "-m", "modules.serving_check.c_session", str(question), str(answer)],
-                capture_output=True,
-                text=True,
-                check=False,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            )
-            if process.returncode or not answer.is_file():
-                tail = process.stderr.strip().splitlines()[-1:] or [f"exit code {process.returncode}"]
-                self._judge(check, f"the process ended: {tail[0]}")
-                return
-            received = json.loads(answer.read_text())
-        if "error" in received:
-            self._judge(check, received["error"])
+        requests = [(self.signatures[name], self._feeds(self.signatures[name], size)) for name, size in asked]
+        try:
+            received = c_session.ask(self.model_dir, requests)
+        except RuntimeError as error:
+            self._judge(check, str(error))
             return
-        for key, values in zip(asked, received["answers"], strict=True):
-            decoded = {name: c_session.decode(value) for name, value in values.items()}
-            fault = ranking.difference_fault(decoded, answers[key], self.settings.tolerance)
+        for key, outputs in zip(asked, received, strict=True):
+            fault = ranking.difference_fault(outputs, answers[key], self.settings.tolerance)
             self._judge(check, fault and f"{key[0]}, {key[1]} rows: {fault}")
         self.seconds[check] = time.perf_counter() - start
 
     def _latency(self, session: SessionModel) -> None:
-        for name, signature in self.signatures.items():
-            if name in self.settings.evaluation_signatures:
-                continue
+        for signature in self.served:
+            name = signature.name
             count = self.settings.requests if name == DEFAULT else min(OTHER_REQUESTS, self.settings.requests)
             distinct = [
                 build_feeds(signature, [record], self.names) for record in self.records[: min(count, len(self.records))]

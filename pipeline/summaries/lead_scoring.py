@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from modules.evaluation.families import BINARY
 from pipeline.config import Run
 from pipeline.summaries.ask import ask
 
 if TYPE_CHECKING:
     from modules.ingest.report import IngestReport
     from modules.lead_scoring.manifest import Manifest
-
-METRICS = (
-    "auc",
-    "auc_precision_recall",
-    "log_loss",
-    "expected_calibration_error",
-    "accuracy",
-    "precision",
-    "recall",
-    "f1_score",
-)
 
 
 @dataclass(frozen=True)
@@ -48,7 +38,7 @@ class LeadScoringPart:
     ingest: IngestReport
     manifest: Manifest
     answers: list[LeadAnswer] = field(default_factory=list)
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = BINARY.shown
 
     def show_data(self, console: Console) -> None:
         parts = ", ".join(f"{name} {split.rows:,}" for name, split in self.ingest.splits.items())

@@ -259,10 +259,10 @@ def test_the_output_file_decides_the_format(server: Running, files: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lead_id,at,what\na,soon,call\n", "line 2: at: expected a date like 2024-01-31"),
-        ("lead_id,at,what\na,2026-01-01,\n", "line 2: what: expected an action"),
-        ("lead_id,at,what\n,2026-01-01,call\n", "line 2: lead_id: expected an id"),
-        ("lead_id,at,what,amount\na,2026-01-01,call,much\n", "line 2: amount: expected a number"),
+        ("lead_id,at,what\na,soon,call\n", "line 2: at is 'soon', expected a date like 2024-01-31"),
+        ("lead_id,at,what\na,2026-01-01,\n", "line 2: what is nothing, expected an action"),
+        ("lead_id,at,what\n,2026-01-01,call\n", "line 2: lead_id is nothing, expected an id"),
+        ("lead_id,at,what,amount\na,2026-01-01,call,much\n", "line 2: amount is 'much', expected a number"),
         ("lead_id,when,what\na,2026-01-01,call\n", "time column 'at' is missing"),
         ('{"lead_id": "a", "at": "2026-01-01", "what": "call"}\n{"lead_id": \n', "not JSON lines"),
         ('{"lead_id": "a", "at": "2026-01-01", "what": ["call"]}\n', "what: expected single values, received list"),
@@ -282,7 +282,7 @@ def test_bad_rows_can_be_left_out(server: Running, files: Path) -> None:
     done = recommend(server, files, "--skip-bad")
     assert done.code == 0 and [row["lead_id"] for row in done.rows] == ["b", "a"]
     assert "left out 12 bad rows\n" in done.stderr and "and 2 more" in done.stderr
-    assert f"  {files / 'events.csv'}: line 6: at: " in done.stderr
+    assert f"  {files / 'events.csv'}: line 6: at is 'never', " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import urllib.request
@@ -30,7 +31,7 @@ from serving import flags
 from serving.batching import parameters
 from serving.client import Client
 from tests.pipeline.command import aiqleads
-from tests.serving.client_models import lead_model
+from tests.serving.client_models import lead_model, recommendation_model
 from tests.serving.running import serve
 
 # tensorflow_serving/model_servers/main.cc, flag_list.
@@ -83,6 +84,24 @@ def test_a_file_that_was_edited_by_hand_is_found(tmp_path: Path, config: Serving
     assert write(config, tmp_path / "serving") == []
 
 
+def test_models_that_have_not_been_pushed_can_be_left_out_for_now(tmp_path: Path) -> None:
+    models, out = tmp_path / "models", tmp_path / "out"
+    options = ("--out", str(out), "--set", "only_pushed=true", "--set", f"host_models_dir={models}")
+    done = aiqleads("serving-config", *options)
+    assert done.code == 4 and f"{models}: no version of lead-scoring, recommendation" in done.output
+    for name, expected in (
+        ("recommendation", ["recommendation"]),
+        ("lead-scoring", ["lead-scoring", "recommendation"]),
+    ):
+        version = models / name / "7"
+        version.mkdir(parents=True)
+        (version / "saved_model.pb").write_bytes(b"")
+        assert f"wrote {out / MODELS}" in aiqleads("serving-config", *options).output
+        assert re.findall(r'name: "(.*)"', (out / MODELS).read_text()) == expected
+        assert aiqleads("serving-config", *options, "--check").code == 0
+    assert aiqleads("serving-config", "--out", str(out), "--check").code == 4, "another host_models_dir"
+
+
 def test_every_flag_is_one_of_tensorflow_model_server_and_means_something_here(config: ServingConfig) -> None:
     names = {flag.removeprefix("--").partition("=")[0] for flag in config.flags}
     assert names <= UPSTREAM_FLAGS
@@ -93,12 +112,15 @@ def test_every_flag_is_one_of_tensorflow_model_server_and_means_something_here(c
 
 def test_a_server_started_with_the_generated_files_serves_and_is_healthy(tmp_path: Path) -> None:
     lead_model(tmp_path / "models" / "lead-scoring", 5)
+    recommendation_model(tmp_path / "models" / "recommendation", 6)
     config = load_serving_config(FOLDER / SOURCE, {"models_dir": str(tmp_path / "models")})
     write(config, tmp_path / "etc")
     chosen = [f.replace(CONFIG_DIR, str(tmp_path / "etc")) for f in config.flags if "port=" not in f]
     with serve(*chosen) as running:
         with Client(running.grpc_address, timeout=30) as client:
             assert client.score([{"age": 40}])[0].version == 5
+        with Client(running.grpc_address, model="recommendation", timeout=30) as client:
+            assert client.recommend([{}])[0].version == 6
         here = config.model_copy(update={"rest_port": running.rest})
         assert subprocess.run(health_command(here), check=False).returncode == 0
         absent = here.model_copy(update={"models": (config.models[0].model_copy(update={"name": "nothing"}),)})

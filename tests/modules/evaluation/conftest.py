@@ -100,8 +100,19 @@ def leads() -> pd.DataFrame:
     return make_leads()
 
 
-def run_evaluator(root: Path, name: str, config, models: dict[str, str], fast: bool = True) -> Evaluated:
-    """Runs TFX's Evaluator executor on `root`/examples; `models` maps "model" and "baseline_model" to folders."""
+def run_evaluator(
+    root: Path, name: str, config, models: dict[str, str], fast: bool = True, schema: str = ""
+) -> Evaluated:
+    """Runs TFX's Evaluator executor on the examples under `root`.
+
+    Args:
+      root: folder of all artifacts.
+      name: folder of the results.
+      config: the EvalConfig.
+      models: folders by "model" and "baseline_model".
+      fast: with the aggregating extractors instead of the stock ones.
+      schema: folder of the schema, empty for none.
+    """
     from tfx.components.evaluator import executor
     from tfx.types import standard_artifacts
     from tfx.utils import proto_utils
@@ -123,8 +134,8 @@ def run_evaluator(root: Path, name: str, config, models: dict[str, str], fast: b
     inputs = {"examples": artifact(standard_artifacts.Examples, "examples", split_names='["eval"]')}
     for number, (key, folder) in enumerate(models.items()):
         inputs[key] = artifact(standard_artifacts.Model, folder, id=len(models) - number)
-    if (root / "schema").exists():
-        inputs["schema"] = artifact(standard_artifacts.Schema, "schema")
+    if schema:
+        inputs["schema"] = artifact(standard_artifacts.Schema, schema)
     outputs = {
         "evaluation": artifact(standard_artifacts.ModelEvaluation, f"{name}/evaluation"),
         "blessing": artifact(standard_artifacts.ModelBlessing, f"{name}/blessing"),

@@ -26,7 +26,7 @@ def two_journeys() -> Sequences:
 
 
 def test_answers_by_hand() -> None:
-    # Journey 1: A, an unknown word, C, then action 1. Journey 2: slot 0 carries no loss, slot 1 asks for A, slot 2 ends.
+    # Journey 1: A, an unknown word, C, then action 1. Journey 2: slot 0 carries no loss, slot 1 asks for A, then none.
     assert two_journeys().answers().tolist() == [[0, -1, 2, 1, -1], [-1, 0, -1, -1, -1]]
 
 
