@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tests.pipeline.command import PushedRun, aiqleads, run_pipeline
+from tests.pipeline.command import PushedRun, RecommendedRun, aiqleads, run_pipeline, run_recommendation
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -38,6 +38,13 @@ def pushed(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Pushe
     root = tmp_path_factory.mktemp("root")
     done = run_pipeline(root, marketplace / "leads.csv")
     return PushedRun(root, marketplace / "leads.csv", marketplace / "truth.csv", done)
+
+
+@pytest.fixture(scope="session")
+def recommended(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> RecommendedRun:
+    """The whole pipeline of the recommendation model, from events to a pushed model."""
+    root = tmp_path_factory.mktemp("recommendation")
+    return RecommendedRun(root, marketplace, run_recommendation(root, marketplace))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,7 @@ from pipeline.cli import main
 from pipeline.config import PROJECT
 
 CONFIG = str(PROJECT / "configs" / "lead_scoring.yaml")
+RECOMMENDATION = str(PROJECT / "configs" / "recommendation.yaml")
 QUICK = (
     "model.num_rounds=60",
     "model.learning_rate=0.1",
@@ -24,6 +25,18 @@ QUICK = (
     "infra.session={requests: 50, p99_ms: 500}",
 )
 """Settings that make a run of a few thousand leads quick; thresholds are those of a quick model."""
+
+QUICK_RECOMMENDATION = (
+    "model.embedding_dim=16",
+    "model.hidden_layers=[32]",
+    "model.epochs=3",
+    "model.learning_rate=0.005",
+    "evaluation.min={}",
+    "evaluation.max={}",
+    "evaluation.baseline_margin=-0.2",
+    "infra.session={requests: 50, p99_ms: 500}",
+)
+"""The same for the recommendation model."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,23 @@ class PushedRun:
     leads: Path
     truth: Path
     done: Done
+
+
+@dataclass(frozen=True)
+class RecommendedRun:
+    """A finished run of the recommendation model: where it lies, the folder of the tables it read, what it said."""
+
+    root: Path
+    data: Path
+    done: Done
+
+    @property
+    def events(self) -> Path:
+        return self.data / "events.csv"
+
+    @property
+    def leads(self) -> Path:
+        return self.data / "leads.csv"
 
 
 def aiqleads(*arguments: str) -> Done:
@@ -70,3 +100,10 @@ def run_pipeline(root: Path, leads: Path, *settings: str, options: tuple[str, ..
     chosen = [*QUICK, f"dataset.files=['{leads}']", *settings]
     sets = [part for setting in chosen for part in ("--set", setting)]
     return aiqleads("run", CONFIG, "--root", str(root), *sets, *options)
+
+
+def run_recommendation(root: Path, data: Path, *settings: str, options: tuple[str, ...] = ()) -> Done:
+    """`aiqleads run` on the journeys of a folder of the marketplace, quick settings first."""
+    files = (f"dataset.events.files=['{data / 'events.csv'}']", f"dataset.leads.files=['{data / 'leads.csv'}']")
+    sets = [part for setting in (*QUICK_RECOMMENDATION, *files, *settings) for part in ("--set", setting)]
+    return aiqleads("run", RECOMMENDATION, "--root", str(root), *sets, *options)
