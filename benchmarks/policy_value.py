@@ -251,7 +251,8 @@ def run(rows: int | None = None, as_json: bool = False, datasets: int = DATASETS
         for cell in cells:
             print(
                 f"{cell.policy:28}{cell.propensities:10}{cell.model:10}{cell.estimator:6}"
-                f"truth {cell.truth:.4f} {cell.gain:+.4f}  mean {cell.mean:.4f}  covered {cell.covered:6.1%} +-{cell.half_width:.4f}  "
+                f"truth {cell.truth:.4f} {cell.gain:+.4f}  mean {cell.mean:.4f}  "
+                f"covered {cell.covered:6.1%} +-{cell.half_width:.4f}  "
                 f"uplift {cell.uplift_covered:6.1%} +-{cell.uplift_half_width:.4f}  "
                 f"se/spread {cell.error / cell.spread:.2f}  effective sample {cell.effective_sample:,.0f}"
             )

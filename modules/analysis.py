@@ -119,5 +119,3 @@ class Count(beam.DoFn):
         dataset = record_dataset([file], _ROWS).map(count, num_parallel_calls=2).prefetch(2)
         for *counted, moments in dataset.as_numpy_iterator():
             yield list(counted), moments
-
-

@@ -24,6 +24,9 @@ from tfx_bsl.coders import example_coder
 from modules.transform_batches import record_dataset
 
 BATCH_ROWS = 32_768
+BATCH_BYTES = 64 << 20
+"""Of serialized examples: long histories make large examples, and so batches of fewer rows."""
+_PROBE_ROWS = 1024
 
 Accumulators = list[Any]
 """One mergeable accumulator per generator of TFDV, in the generators' order."""
@@ -62,9 +65,15 @@ def accumulate_file(path: str) -> Accumulators:
     combiner = StatisticsCombiner()
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     accumulators = combiner.create()
-    for records in record_dataset([path], BATCH_ROWS).as_numpy_iterator():
+    for records in record_dataset([path], _batch_rows(path)).as_numpy_iterator():
         accumulators = combiner.compact(combiner.add(accumulators, decoder.DecodeBatch(records.tolist())))
     return accumulators
+
+
+def _batch_rows(path: str) -> int:
+    probe = next(iter(record_dataset([path], _PROBE_ROWS).take(1).as_numpy_iterator()), ())
+    largest = max(map(len, probe), default=1)
+    return min(BATCH_ROWS, max(1, BATCH_BYTES // largest))
 
 
 def merged_statistics(several: Iterable[Accumulators]) -> statistics_pb2.DatasetFeatureStatisticsList:

@@ -28,7 +28,7 @@ def check(name: str, rows: int, overrides: dict[str, Any]) -> int:
         overview, findings = check_journeys(dataset, rows * EVENTS_PER_ROW)
         for line in overview:
             console.print(line, markup=False)
-        features = f"{len(dataset.events.features)} event features, {len(dataset.features)} features"
+        features = f"{len(dataset.events.features)} event features, {len(dataset.features)} of the lead"
     else:
         from modules.ingest.check import check_dataset
 

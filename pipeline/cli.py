@@ -111,9 +111,15 @@ def predict(
     raise typer.Exit(predict(settings, input_, output, version, model_dir, formats[format_], overwrite))
 
 
+BENCHES = (
+    "ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk", "recommend", "next_action",
+    "policy_value",
+)  # fmt: skip
+
+
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="ingest, pipeline, forest, scale, quality, bank, serving, swap or bulk.")],
+    name: Annotated[str, typer.Argument(help=f"{', '.join(BENCHES[:-1])} or {BENCHES[-1]}.")],
     rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rows of the benchmark's table.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
 ) -> None:
@@ -123,9 +129,8 @@ def bench(
 
     from modules.errors import ConfigError
 
-    known = ("ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk")
-    if name not in known:
-        raise ConfigError(f"bench: expected one of {', '.join(known)}; received {name!r}")
+    if name not in BENCHES:
+        raise ConfigError(f"bench: expected one of {', '.join(BENCHES)}; received {name!r}")
     result = importlib.import_module(f"benchmarks.{name}").run(rows=rows, as_json=json_)
     typer.echo(json.dumps(result) if json_ else json.dumps(result, indent=2))
 
@@ -280,7 +285,9 @@ def data_generate(
 @data_app.command("check")
 def data_check(
     config: Annotated[str, typer.Argument(help="Dataset file, or its name under configs/datasets/.")],
-    rows: Annotated[int, typer.Option("--rows", min=100, help="Rows to sample.")] = 10_000,
+    rows: Annotated[
+        int, typer.Option("--rows", min=100, help="Rows to sample; of journeys 100 times as many of each table.")
+    ] = 10_000,
     set_: SetOption = None,
 ) -> None:
     """Read a sample of a table and say what does not fit its dataset file."""

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
@@ -88,6 +88,12 @@ class RecommendationConfig(PipelineConfig):
     model: RecommendationSettings = RecommendationSettings()
     evaluation: NextActionEvaluationSettings = NextActionEvaluationSettings()
     value: PolicyValueSettings = PolicyValueSettings()
+
+    @model_validator(mode="after")
+    def _not_materialized(self) -> RecommendationConfig:
+        if self.transform.materialize:
+            raise ValueError("transform.materialize: training reads raw examples of journeys; leave it false")
+        return self
 
 
 ModelConfig = LeadScoringConfig | RecommendationConfig

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
 
 class Part(Protocol):
-    """What one family of models adds to the screen. `metrics`: names of the metrics of the test part, in order."""
-
-    @property
-    def metrics(self) -> tuple[str, ...]: ...
+    """What one family of models adds to the screen."""
 
     def show_data(self, console: Console) -> None: ...
 
@@ -66,7 +63,7 @@ class Summary:
         if baseline:
             table.add_column("baseline", justify="right")
             table.add_column("change", justify="right")
-        for name in self.part.metrics:
+        for name in self.verdict.shown_metrics:
             if name not in self.verdict.candidate:
                 continue
             value = self.verdict.candidate[name]

@@ -84,8 +84,8 @@ class FailedThreshold:
         """candidate - baseline, sign reversed where lower is better."""
         if self.value is None or self.baseline is None:
             return None
-        difference = self.value - self.baseline
-        return -difference if self.metric in LOWER_IS_BETTER else difference
+        lower = self.metric in LOWER_IS_BETTER
+        return self.baseline - self.value if lower else self.value - self.baseline
 
     @property
     def short_by(self) -> float:

@@ -124,8 +124,8 @@ def times(values: pa.Array, pattern: str | None) -> Checked:
     Timestamps and dates of Parquet are taken as they are, integers as seconds.
     """
     if pa.types.is_integer(values.type):
-        wrong = np.asarray(values.is_null())
-        return values.cast(pa.int64()), wrong if wrong.any() else None
+        missing = np.asarray(values.is_null())
+        return values.cast(pa.int64()), missing if missing.any() else None
     micros, wrong = moments(values, pattern)
     return floor_seconds(micros), wrong
 

@@ -60,7 +60,7 @@ def framed_examples(batch: pa.RecordBatch) -> tuple[memoryview, np.ndarray]:
     data = np.frombuffer(buffer, np.uint8, int(offsets[-1]))
     data = data if data.flags.writeable else data.copy()
     _write_footers(data, offsets)
-    return memoryview(data), offsets
+    return data.data, offsets
 
 
 def _feature(name: str, column: pa.Array) -> tuple[list[pa.Array], np.ndarray]:
@@ -88,7 +88,6 @@ def _unsupported(name: str, kind: pa.DataType) -> TypeError:
 
 def _lists(name: str, key: bytes, column: pa.Array) -> tuple[list[pa.Array], np.ndarray]:
     """The same for a column of lists, which may overlap."""
-    n = len(column)
     valid = np.asarray(column.is_valid())
     if pa.types.is_large_list(column.type):
         bounds = column.offsets.to_numpy()
@@ -221,7 +220,7 @@ def _record_header(size: int) -> bytes:
 
 def _write_footers(data: np.ndarray, offsets: np.ndarray) -> None:
     """Puts the masked CRC-32C of each record behind it."""
-    view, value = memoryview(data), google_crc32c.value
+    view, value = data.data, google_crc32c.value
     bounds = pairwise(offsets.tolist())
     crc = [value(bytes(view[begin + _FRAME_HEADER : end - _FRAME_FOOTER])) for begin, end in bounds]
     data[offsets[1:, None] + np.arange(-_FRAME_FOOTER, 0)] = (

@@ -15,7 +15,7 @@ from modules.features import Feature, Kind
 from modules.ingest.check import EMAIL, LEAK_AUC, PERSONAL_NAME, PERSONAL_SHARE, PHONE, Finding, single_feature_auc
 from modules.journeys import suspects
 from modules.journeys.dataset import JourneyDataset
-from modules.journeys.overview import counted, cut_share, lines, percent
+from modules.journeys.overview import counted, cut_share, lines, percent, plural
 from modules.journeys.read import ACTION, MICROS, PROPENSITY, event_column, lead_column
 from modules.journeys.sample import Sample, other_column, read_sample
 from modules.journeys.tables import Tables, resolve
@@ -107,7 +107,8 @@ def _events(dataset: JourneyDataset, sample: Sample) -> Iterator[Finding]:
         same &= np.diff(key[order]) == 0
     if same.any():
         yield Finding(
-            "warning", events.action, f"{int(same.sum()):,} events have the lead, time and action of another one",
+            "warning", events.action,
+            f"{plural(int(same.sum()), 'event')} with the lead, time and action of another one",
             "if they are exports of the same event, remove them: the model would learn to repeat itself",
         )  # fmt: skip
     counts = counted(whole.events[ACTION])
@@ -141,7 +142,7 @@ def _leads(dataset: JourneyDataset, sample: Sample) -> Iterator[Finding]:
         return
     if whole.leads.duplicates:
         yield Finding(
-            "warning", dataset.leads.id, f"{whole.leads.duplicates:,} leads are there already",
+            "warning", dataset.leads.id, f"{plural(whole.leads.duplicates, 'row')} with the id of an earlier one",
             "one row per lead is expected; the first one counts",
         )  # fmt: skip
     unknown = whole.leads.row < 0
@@ -149,7 +150,7 @@ def _leads(dataset: JourneyDataset, sample: Sample) -> Iterator[Finding]:
         events, example = int(whole.journeys.count[unknown].sum()), whole.journeys.leads[int(unknown.argmax())]
         yield Finding(
             "warning" if not unknown.all() else "error", dataset.events.lead,
-            f"{events:,} events belong to {int(unknown.sum()):,} leads that the table of leads does not have, "
+            f"{plural(events, 'event')} of {plural(int(unknown.sum()), 'lead')} that the table of leads does not have, "
             f"e.g. {example.as_py().decode('utf-8', 'replace')!r}",
             "their features and outcome are missing; is it the same export, and are the ids written alike?",
         )  # fmt: skip
@@ -248,15 +249,15 @@ def _leaks(attribute: _Attribute, sample: Sample, code: np.ndarray, per_journey:
     begin, count = whole.journeys.begin, whole.journeys.count
     leave_out = "if it is filled in afterwards, list it under leave_out: the model would only seem to be good"
     longer = count > 1
-    lengths = suspects.agreement(per_journey[longer], count[longer])
-    if lengths.tells():
-        traces = suspects.traces(suspects.codes(whole.events[ACTION]), begin, count)
-        what = "events and the same number of them"
-        if not suspects.agreement(per_journey[longer], traces[longer]).tells():
-            what = "number of events"
+    found, what = suspects.agreement(per_journey[longer], count[longer]), "number of events"
+    if found.tells():
+        trace = suspects.traces(suspects.codes(whole.events[ACTION]), begin, count)
+        whole_trace = suspects.agreement(per_journey[longer], trace[longer])
+        if whole_trace.tells():
+            found, what = whole_trace, "events"
         yield Finding(
-            "warning", attribute.column, f"{percent(lengths.share)} of the pairs of journeys with the same value have "
-            f"the same {what} (of all pairs {percent(lengths.chance)}): it knows how the journey goes on", leave_out,
+            "warning", attribute.column, f"{percent(found.share)} of the pairs of journeys with the same value have "
+            f"the same {what} (of all pairs {percent(found.chance)}): it knows how a journey goes on", leave_out,
         )  # fmt: skip
         return
     if attribute.per_event:

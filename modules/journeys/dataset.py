@@ -140,7 +140,8 @@ class JourneyDataset(BaseModel):
         if self.features:
             FeatureTable(rows=self.features)
         for feature in self.features:
-            if feature.name.startswith(names.HISTORY_PREFIX) or feature.name in (*names.RESERVED, self.events.lead):
+            taken = (*names.RESERVED, names.ACTION, self.events.lead)
+            if feature.name.startswith(names.HISTORY_PREFIX) or feature.name in taken:
                 raise ValueError(f"feature {feature.name!r}: the name is taken")
         used = {f.source for f in (*self.features, *self.events.features)}
         for other in self.leave_out:

@@ -25,6 +25,9 @@ The rest of the file are those names.
 
 from __future__ import annotations
 
+ACTION = "action"
+"""What rules and vocabularies call the action of an event."""
+
 HISTORY_PREFIX = "history_"
 HISTORY_ACTION = "history_action"
 HISTORY_TIME = "history_time"

@@ -17,7 +17,7 @@ from modules.journeys.sample import VALIDATION_SPLIT, Sample
 from modules.journeys.splits import assign, make_plan
 
 QUANTILES = (0.5, 0.9, 0.99)
-SHOWN_ACTIONS = 8
+SHOWN_ACTIONS = 5
 
 
 def lines(dataset: JourneyDataset, sample: Sample) -> Iterator[str]:
@@ -26,7 +26,7 @@ def lines(dataset: JourneyDataset, sample: Sample) -> Iterator[str]:
     count, micros = whole.journeys.count, whole.events[MICROS].to_numpy()
     part = "" if sample.events.whole else "the first "
     days = " to ".join(str(np.datetime64(int(m), "us").astype("datetime64[D]")) for m in (micros.min(), micros.max()))
-    yield f"events      {part}{len(micros):,} of {len(count):,} leads, {days}"
+    yield f"events      {part}{len(micros):,} of {plural(len(count), 'lead')}, {days}"
     if sample.leads is not None:
         part = "" if sample.leads.whole else "the first "
         empty = f", {whole.leads.unused:,} of them without an event" if whole.leads and sample.whole else ""
@@ -45,8 +45,8 @@ def lines(dataset: JourneyDataset, sample: Sample) -> Iterator[str]:
     if whole.outcome is not None:
         known = whole.outcome.drop_null()
         young = int(whole.immature.sum())
-        rate = f"{percent(pc.mean(known).as_py() or 0.0)} of {len(known):,} journeys converted"
-        yield f"outcome     {rate}" + (f"; {young:,} are too young to tell" if young else "")
+        rate = f"{percent(pc.mean(known).as_py() or 0.0)} of {plural(len(known), 'journey')} converted"
+        yield f"outcome     {rate}" + (f"; {young:,} too young to tell" if young else "")
     actions = counted(whole.events[ACTION])
     shown = ", ".join(f"{word} {n:,}" for word, n in actions[:SHOWN_ACTIONS])
     more = f", and {len(actions) - SHOWN_ACTIONS} more" if len(actions) > SHOWN_ACTIONS else ""
@@ -91,6 +91,10 @@ def cut_share(sample: Sample) -> float:
     """Share of decisions with more events before them than the history shows, 0-1."""
     decisions = sample.partition.decisions
     return float((decisions.earlier > decisions.window).mean()) if len(decisions) else 0.0
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def percent(share: float) -> str:

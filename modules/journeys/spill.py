@@ -113,7 +113,8 @@ def _batches(
             for number, part in enumerate(parts):
                 if part == partition:
                     batch = file.get_batch(number)
-                    batch = batch.select([c for c in columns if c in batch.schema.names]) if columns is not None else batch
+                    if columns is not None:
+                        batch = batch.select([c for c in columns if c in batch.schema.names])
                     if ROW in batch.schema.names:
                         at = batch.schema.get_field_index(ROW)
                         row = batch.column(at).to_numpy() + (ordinal << ROW_BITS)

@@ -89,13 +89,13 @@ def keep_plan(plan: JourneyPlan, folder: str) -> None:
 def read_plan(folder: str) -> JourneyPlan:
     """The plan that was kept."""
     values = json.loads((Path(folder) / PLAN_FILE).read_text())
-    return JourneyPlan(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    as_of = values.pop("as_of")
+    return JourneyPlan(as_of, **{name: (v[0], v[1]) if v else None for name, v in values.items()})
 
 
 def _as_of(dataset: JourneyDataset) -> int:
     assert dataset.as_of is not None
     moment = dataset.as_of
-    # An offset is not needed: without one it is UTC.
     return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp())
 
 

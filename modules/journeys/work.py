@@ -262,9 +262,7 @@ def _encode(whole: Partition, decisions: Decisions) -> Piece:
     return make_piece(framed_examples(whole.batch(decisions))[0])
 
 
-def _leads(
-    folder: str, spilled: Spilled, partition: int, journeys: Journeys, columns: list[str] | None
-) -> LeadRows:
+def _leads(folder: str, spilled: Spilled, partition: int, journeys: Journeys, columns: list[str] | None) -> LeadRows:
     table = read_partition(Path(folder), spilled.leads, partition, columns)
     return match_leads(journeys.leads, table, LEAD)
 

@@ -74,7 +74,7 @@ def value_of(
     if lost.any():
         raise DataError(
             f"{model_dir}: the next best action of {lost.sum():,} decisions is not, exactly once, among their ranked "
-            "actions; expected what docs/pipeline.md says of `serving_default`"
+            "actions; expected a ranking as modules/recommendation/ranking.py gives it"
         )
     return _report(counts.tolist(), columns, shares, settings, "logged" if logged else "estimated", split)
 
@@ -192,9 +192,7 @@ def _report(
     )
     return PolicyValueReport(
         policy=(
-            "next best action"
-            if settings.temperature is None
-            else f"priorities at temperature {settings.temperature:g}"
+            "next best action" if settings.temperature is None else f"priorities (temperature {settings.temperature:g})"
         ),
         propensities=propensities,
         split=split,

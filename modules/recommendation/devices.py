@@ -55,7 +55,7 @@ def plan(settings: RecommendationSettings, capabilities: Sequence[tuple[int, int
 def capabilities() -> list[tuple[int, int]]:
     """Compute capability of every GPU that TensorFlow sees; (0, 0) where it does not say."""
     details = (tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU"))
-    return [tuple(found.get("compute_capability", (0, 0))) for found in details]  # type: ignore[misc]
+    return [tuple(found.get("compute_capability", (0, 0))) for found in details]
 
 
 @contextlib.contextmanager

@@ -173,20 +173,20 @@ class RecommendationModel(tf.Module):
         examples = tf.TensorSpec([None], tf.string, name="examples")
         columns = column_specs(self._dataset)
 
-        @tf.function(input_signature=[examples])
+        @tf.function(input_signature=[examples], autograph=False)
         def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.answer(self.parse(examples))
 
-        @tf.function(input_signature=[columns])
+        @tf.function(input_signature=[columns], autograph=False)
         def predict_columns(columns: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return self.answer(self.raw_columns(columns))
 
-        @tf.function(input_signature=[examples])
+        @tf.function(input_signature=[examples], autograph=False)
         def distribution(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             probabilities, conversion = self.distribution(self.parse(examples))
             return {"probabilities": probabilities, "conversion": conversion}
 
-        @tf.function(input_signature=[examples])
+        @tf.function(input_signature=[examples], autograph=False)
         def evaluation_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.evaluation_features(examples)
 

@@ -96,7 +96,8 @@ def fit(
 ) -> Fitted:
     """Trains a network in place.
 
-    With several devices call it, and build_network before it, in the scope of the tf.distribute strategy.
+    With several devices call it, and build_network before it, in the scope of the tf.distribute strategy; for mixed
+    precision set Keras's dtype policy before build_network.
 
     Args:
       network: of build_network, with its first weights.
@@ -243,14 +244,18 @@ def _feed(
         seed = _seed(settings.seed, "order", int(epoch)) if shuffle else None
         return _plan(entries, batch, settings.shuffle_buffer, seed)
 
+    # Nothing here needs AutoGraph, which reads source files to rewrite functions.
+    plain = tf.autograph.experimental.do_not_convert
+
+    @plain
     def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
         order, start, end, padded = tf.numpy_function(plan, [epoch], [tf.int32] * 4)
         for part in (order, start, end, padded):
             part.set_shape([None])
-        return tf.data.Dataset.from_tensor_slices((start, end, padded)).map(
-            lambda begin, stop, length: (order[begin:stop], length)
-        )
+        batches = tf.data.Dataset.from_tensor_slices((start, end, padded))
+        return batches.map(plain(lambda begin, stop, length: (order[begin:stop], length)))
 
+    @plain
     def read(entry: tf.Tensor, padded: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         row, length = tf.gather(entry_row, entry), tf.gather(entry_slot, entry)
         inputs = {name: tf.gather(value, row)[:, :padded] for name, value in columns.items()}
@@ -419,8 +424,8 @@ class _Stage:
                 causal=settings.causal,
             )
 
-        optimizer = _optimizer(settings, feed(0).steps)
-        learner.compile(optimizer=optimizer, run_eagerly=False)
+        learner.compile(optimizer=_optimizer(settings, feed(0).steps))
+        optimizer = learner.optimizer  # with float16 it is wrapped, to scale the loss
         optimizer.build(network.trainable_variables)
         if self.checkpoint is not None and self.checkpoint.stage() == self.name:
             self.state = self.checkpoint.load(network, optimizer)
@@ -535,7 +540,7 @@ def _averaged(network: keras.Model, optimizer: keras.optimizers.Optimizer, momen
     if not momentum:
         return []
     found = []
-    averages = optimizer._model_variables_moving_average
+    averages = getattr(optimizer, "inner_optimizer", optimizer)._model_variables_moving_average
     for variable, average in zip(network.trainable_variables, averages, strict=True):
         found.append((variable, np.array(variable)))
         variable.assign(average)

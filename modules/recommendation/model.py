@@ -1,14 +1,15 @@
 """The network: embeddings of all codes, attention over the history beside the lead's context, dense layers, two heads.
 
-    lead     one token per categorical feature (its embedding) and one for all numbers
+    lead     one token per categorical feature (its embedding) and one for all numbers (steps at KNOTS, one matrix);
+             their sum and two dense layers with a residual path are the context
     event    sum of the embeddings of its codes, plus its numbers times a matrix, plus which of its codes are those of
              the BACK events before it
-    slot i   the moment after i events: the token of event i; slot 0 is the sum of the lead's tokens
+    slot i   the moment after i events: the token of event i; slot 0 is the context
              plus the embedding of position i, plus a mix of the latest RECENT slots
     blocks   slot i attends to the lead's tokens and to slots 0 to i, with a learned bias per head and distance;
              then two dense layers; both with a residual path behind a layer normalisation
-    head     [slot i, lead, how often each action was taken so far] -> dense layers with dropout
-             -> action_logits (softmax: the next action), conversion_logits (sigmoid: conversion if that action is next)
+    head     [slot i, context, how often each action was taken so far] -> dense layers with dropout, and one matrix beside
+             them -> action_logits (softmax: the next action), conversion_logits (sigmoid: conversion if that action is next)
 
 Slot i is a function of the lead and of events 1 to i alone. So all slots of a journey can be learned in one pass, and
 padding behind the events changes nothing. Only keras.ops: the same network runs on every Keras backend, and a
@@ -17,6 +18,7 @@ TensorFlow SavedModel of it holds nothing but stock operations.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -30,6 +32,12 @@ RECENT = 4
 
 BACK = 3
 """Events before that each event is compared with."""
+
+KNOTS = (-1.5, -1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0, 1.5, 2.5)
+"""Where numbers of a lead, standardised, change what they mean."""
+
+SOFTNESS = 0.1
+"""Width of the change, in standard deviations."""
 
 PACKAGE = "aiqleads"
 
@@ -261,6 +269,23 @@ class Repeats(keras.layers.Layer):
         return {**super().get_config(), "back": self.back}
 
 
+class Knots(keras.layers.Layer):
+    """Numbers as steps, so that a linear layer can say "60 or older".
+
+        output[g, k] = sigmoid((x[g] - knot[k]) / SOFTNESS), and x itself
+
+    Standardised numbers lie around the knots -1.5 to 2.5. Call: float32 [n, G] -> [n, G * (knots + 1)].
+    """
+
+    def call(self, x: Any) -> Any:
+        steps = ops.sigmoid((x[..., None] - ops.convert_to_tensor(KNOTS, dtype=x.dtype)) / SOFTNESS)
+        steps = ops.reshape(steps, (-1, x.shape[-1] * len(KNOTS)))
+        return ops.concatenate([ops.clip(x, -5.0, 5.0), steps], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], input_shape[1] * (len(KNOTS) + 1))
+
+
 class Beside(keras.layers.Layer):
     """A journey's vector repeated beside each of its slots: [n, S, D], [n, E] -> [n, S, D + E]."""
 
@@ -310,7 +335,7 @@ class Start(keras.layers.Layer):
         return {**super().get_config(), "width": self.width, "seed": self.seed}
 
 
-for _layer in (Embeddings, Slots, Attention, ActionCounts, Repeats, Beside, Used, Start):
+for _layer in (Embeddings, Slots, Attention, ActionCounts, Repeats, Knots, Beside, Used, Start):
     keras.saving.register_keras_serializable(package=PACKAGE)(_layer)
 
 
@@ -340,7 +365,7 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
     """
     width, seed, dropout = settings.embedding_dim, settings.seed, settings.dropout_rate
     actions = len(layout.actions)
-    seeds = iter(range(1000 * (seed + 1), 1000 * (seed + 2), 20))
+    seeds = itertools.count(1_000_003 * (seed + 1), 1_000)
 
     def dense(units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
         initializer = keras.initializers.GlorotUniform(seed=next(seeds))
@@ -369,10 +394,16 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
             lead_codes
         )
     if layout.lead_numbers:
-        numbers = dense(width, "lead_numbers_hidden", activation="relu")(lead_numbers)
+        numbers = Knots(name="knots")(lead_numbers)
+        numbers = keras.layers.Dropout(dropout / 2, seed=next(seeds), name="lead_numbers_dropout")(numbers)
         tokens = [*tokens, dense(width, "lead_numbers_dense")(numbers)]
     start = Start(width, next(seeds), name="start")(length)
     context = keras.layers.Add(name="lead_sum")([start, *tokens]) if tokens else start
+    if tokens:
+        normal = keras.layers.LayerNormalization(name="lead_norm")(context)
+        wide = dense(2 * width, "lead_wide", activation="relu")(normal)
+        wide = keras.layers.Dropout(dropout, seed=next(seeds), name="lead_dropout")(wide)
+        context = keras.layers.Add(name="lead_context")([context, dense(width, "lead_narrow")(wide)])
     lead_tokens = ops.stack(tokens, axis=1) if tokens else start[:, None, :][:, :0]
 
     # The history.
@@ -396,14 +427,16 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
     counts = ActionCounts(actions, name="action_counts")(event_codes[..., 0])
     hidden = keras.layers.Concatenate(name="state")([slots, counts])
     if tokens:
-        hidden = Beside(name="beside")(hidden, keras.layers.LayerNormalization(name="lead_norm")(context))
+        hidden = Beside(name="beside")(hidden, keras.layers.LayerNormalization(name="context_norm")(context))
+    state = hidden
     for i, units in enumerate(settings.hidden_layers):
         hidden = dense(units, f"hidden_{i}", activation="relu")(hidden)
         hidden = keras.layers.Dropout(dropout, seed=next(seeds), name=f"hidden_dropout_{i}")(hidden)
-    outputs = {
-        name: Used(name=name, dtype="float32")(dense(actions, f"{name}_dense", dtype="float32")(hidden), length)
-        for name in ("action_logits", "conversion_logits")
-    }
+    outputs = {}
+    for name in ("action_logits", "conversion_logits"):
+        deep = dense(actions, f"{name}_deep", dtype="float32")(hidden)
+        wide = dense(actions, f"{name}_wide", dtype="float32", use_bias=False)(state)
+        outputs[name] = Used(name=name, dtype="float32")(deep + wide, length)
     inputs = {
         "event_codes": event_codes,
         "event_numbers": event_numbers,

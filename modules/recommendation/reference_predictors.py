@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modules.recommendation.layout import FIRST_WORD
+from modules.recommendation.layout import FIRST_WORD, PADDING
 from modules.recommendation.sequences import Sequences
 
 Ints = NDArray[np.int64]
 
-START = FIRST_WORD - 3
+START = PADDING
 """Symbol of the slot before the first event: the code that no event has."""
 
 

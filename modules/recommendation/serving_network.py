@@ -62,12 +62,12 @@ class AtLastSlot(tf.Module):
         specs = {name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in network.input.items()}
 
         # One function of its own: all signatures share one copy of the network.
-        @tf.function(input_signature=[specs])
+        @tf.function(input_signature=[specs], autograph=False)
         def run(inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             found = last(dict(inputs), training=False)
             return found["action_logits"][:, 0], found["conversion_logits"][:, 0]
 
-        self._run = run
+        self._specs, self._run = specs, run
 
     def __call__(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        return self._run(dict(inputs))
+        return self._run({name: tf.cast(inputs[name], spec.dtype) for name, spec in self._specs.items()})

@@ -35,9 +35,7 @@ class JourneyTransformConfig(ComponentConfig):
     @model_validator(mode="after")
     def _one_vocabulary_of_a_name(self) -> JourneyTransformConfig:
         if any(f.name == ACTION for f in self.dataset.features):
-            raise ValueError(
-                f"feature {ACTION!r}: the vocabulary of actions has this name; choose another `name`"
-            )
+            raise ValueError(f"feature {ACTION!r}: the vocabulary of actions has this name; choose another `name`")
         return self
 
     @property

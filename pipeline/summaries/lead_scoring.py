@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from modules.evaluation.families import BINARY
 from pipeline.config import Run
 from pipeline.summaries.ask import ask
 
@@ -38,7 +37,6 @@ class LeadScoringPart:
     ingest: IngestReport
     manifest: Manifest
     answers: list[LeadAnswer] = field(default_factory=list)
-    metrics: tuple[str, ...] = BINARY.shown
 
     def show_data(self, console: Console) -> None:
         parts = ", ".join(f"{name} {split.rows:,}" for name, split in self.ingest.splits.items())

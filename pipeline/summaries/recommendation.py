@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from modules.evaluation.families import NEXT_ACTION
 from modules.journeys import names
 from pipeline.config import Run
 from pipeline.summaries.ask import ask
@@ -47,7 +46,6 @@ class RecommendationPart:
     ingest: JourneyReport
     manifest: Manifest
     answers: list[Recommended] = field(default_factory=list)
-    metrics: tuple[str, ...] = NEXT_ACTION.shown
 
     def show_data(self, console: Console) -> None:
         report = self.ingest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modules import statistics
 from modules.statistics import accumulate_file, merged_statistics
 
 # isort: split
@@ -66,8 +67,8 @@ def ours(files: list[str]) -> statistics_pb2.DatasetFeatureStatistics:
     return merged_statistics(accumulate_file(file) for file in files).datasets[0]
 
 
-def by_name(statistics: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
-    return {feature.path.step[0]: feature for feature in statistics.features}
+def by_name(table: statistics_pb2.DatasetFeatureStatistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    return {feature.path.step[0]: feature for feature in table.features}
 
 
 def test_counts_and_missing_values_are_the_same(
@@ -107,6 +108,26 @@ def test_frequent_values_are_the_same(
 
 def test_distinct_ids_are_counted_within_a_few_percent(ours: statistics_pb2.DatasetFeatureStatistics) -> None:
     assert by_name(ours)["id"].string_stats.unique == pytest.approx(2 * ROWS, rel=0.05)
+
+
+def test_long_examples_are_read_in_smaller_batches_with_the_same_result(
+    files: list[str], ours: statistics_pb2.DatasetFeatureStatistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "BATCH_BYTES", 20_000)
+    sizes: list[int] = []
+    add = statistics.StatisticsCombiner.add
+
+    def spy(self, accumulators, batch):
+        sizes.append(batch.num_rows)
+        return add(self, accumulators, batch)
+
+    monkeypatch.setattr(statistics.StatisticsCombiner, "add", spy)
+    small = merged_statistics(accumulate_file(file) for file in files).datasets[0]
+    # An example of this file takes 40 to 100 bytes.
+    assert 200 <= max(sizes) <= 500 and sum(sizes) == 2 * ROWS
+    mine, theirs = by_name(small), by_name(ours)
+    assert mine["source"].string_stats.rank_histogram == theirs["source"].string_stats.rank_histogram
+    assert mine["age"].num_stats.mean == pytest.approx(theirs["age"].num_stats.mean, rel=1e-9)
 
 
 def test_no_file_gives_statistics_of_no_rows() -> None:

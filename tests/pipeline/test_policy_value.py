@@ -228,7 +228,7 @@ def test_temperature_makes_the_new_policy_a_stochastic_one(model: Path, tmp_path
     e = math.e
     wait = e**3 / (e**3 + e**2 + e)  # conversion 0.3, 0.2, 0.1
     email = e**4 / (e**4 + e**2 + e)  # 0.4, 0.2, 0.1
-    assert report.policy == "priorities at temperature 0.1"
+    assert report.policy == "priorities (temperature 0.1)"
     assert found.estimates["ips"].value.value == pytest.approx(4 * wait / 2, rel=1e-5)
     assert found.weights.mean.value == pytest.approx((4 * wait + 2 * email) / 2, rel=1e-5)
     v_portal = (0.3 * e**3 + 0.2 * e**2 + 0.1 * e) / (e**3 + e**2 + e)
@@ -282,7 +282,7 @@ def test_a_model_that_breaks_the_contract_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="half has no signature distribution, evaluation_features"):
         value_of(half, [examples], "lead_id", PolicyValueSettings(), logged=False)
     stray = save(tmp_path / "stray", Recommender(best="fax"))
-    with pytest.raises(DataError, match="next best action of 8 decisions is not, exactly once, among their ranked"):
+    with pytest.raises(DataError, match="next best action of 5 decisions is not, exactly once, among their ranked"):
         value_of(stray, [examples], "lead_id", PolicyValueSettings(), logged=True)
     with pytest.raises(DataError, match="no examples at nowhere"):
         value_of(half, ["nowhere/*"], "lead_id", PolicyValueSettings(), logged=True)

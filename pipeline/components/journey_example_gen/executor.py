@@ -152,9 +152,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             plan = (
                 pipeline
                 | "Once" >> beam.Create([None], reshuffle=False)
-                | "Plan"
-                >> beam.Map(_make_plan, settings, found, folder, spilled, beam.pvalue.AsList(positions))
+                | "Plan" >> beam.Map(_make_plan, settings, found, folder, spilled, beam.pvalue.AsList(positions))
             )
-            _ = every | "Write" >> beam.ParDo(
-                _Write(settings, found, folder), spilled, beam.pvalue.AsSingleton(plan)
-            )
+            _ = every | "Write" >> beam.ParDo(_Write(settings, found, folder), spilled, beam.pvalue.AsSingleton(plan))

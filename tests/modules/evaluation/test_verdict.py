@@ -10,7 +10,13 @@ from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, v
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from modules.errors import DataError
-from modules.evaluation.eval_config import EvaluationSettings, build_eval_config
+from modules.evaluation.eval_config import (
+    EvaluationSettings,
+    NextActionEvaluationSettings,
+    build_eval_config,
+    build_next_action_config,
+)
+from modules.evaluation.families import BINARY, NEXT_ACTION
 from modules.evaluation.verdict import FailedThreshold, make_verdict, read_verdict
 
 PORTAL = (("source", "portal"),)
@@ -28,6 +34,10 @@ PORTAL = (("source", "portal"),)
         (
             FailedThreshold("log_loss", (*PORTAL, ("region", "")), "change", -0.01, 0.55, 0.5),
             "log_loss improvement -0.050 < -0.010 (short by 0.040) in source=portal, region='': 0.550, baseline 0.500",
+        ),
+        (
+            FailedThreshold("log_loss", (), "change", 0.001, 0.5, 0.5),
+            "log_loss improvement +0.0000 < +0.0010 (short by 0.0010) overall: 0.5000, baseline 0.5000",
         ),
         (
             FailedThreshold("auc", (), "min", 0.7, math.nan),
@@ -75,6 +85,35 @@ def test_without_thresholds_nothing_is_blessed_and_the_reason_says_so():
     verdict = make_verdict(config_pb2.EvalConfig(model_specs=[{}]), [record((), {"auc": 0.7})], result)
     assert not verdict.blessed
     assert verdict.describe() == ["no thresholds are set, so nothing was validated"]
+
+
+def test_a_missed_margin_over_the_naive_baselines_names_the_best_of_them():
+    values = {
+        "example_count": 500,
+        "accuracy": 0.797,
+        "accuracy_over_baseline": 0.004,
+        "baseline_majority_accuracy": 0.3,
+        "baseline_last_action_accuracy": 0.7,
+        "baseline_prefix_accuracy": 0.793,
+    }
+    result = validation_result_pb2.ValidationResult(validation_ok=False)
+    failure = result.metric_validations_per_slice.add().failures.add()
+    failure.metric_key.name = "accuracy_over_baseline"
+    failure.metric_threshold.value_threshold.lower_bound.value = 0.01
+    failure.metric_value.double_value.value = 0.004
+    config = build_next_action_config(NextActionEvaluationSettings(baseline_margin=0.01))
+    verdict = make_verdict(config, [record((), values)], result)
+    assert verdict.describe() == [
+        "accuracy_over_baseline 0.0040 < 0.0100 (short by 0.0060) overall: model 0.7970, best baseline prefix 0.7930"
+    ]
+    assert verdict.shown_metrics == NEXT_ACTION.shown
+
+
+def test_a_summary_shows_the_metrics_of_the_family():
+    verdict = make_verdict(build_eval_config(EvaluationSettings(), "label"), [record((), {"auc": 0.7})], None)
+    assert verdict.shown_metrics == BINARY.shown
+    unknown = make_verdict(config_pb2.EvalConfig(model_specs=[{}]), [record((), {"auc": 0.7})], None)
+    assert unknown.shown_metrics == ("auc",)
 
 
 def test_a_folder_without_an_evaluation_is_refused(tmp_path):

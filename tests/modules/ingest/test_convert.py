@@ -38,6 +38,26 @@ def test_times_are_read_to_the_second_or_not_at_all(pattern, text, seconds):
     assert wrong.tolist() == [seconds is None, True, seconds is None]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text", "micros"),
+    [
+        (None, "1970-01-01T00:00:01.25", 1_250_000),
+        (None, "1970-01-01T02:00:01.000001+02:00", 1_000_001),
+        ("%Y/%m/%d %H:%M:%S.%f", "1970/01/01 00:00:01.250", 1_250_000),
+        ("%Y/%m/%d %H:%M:%S.%f", "1970/01/01 00:00:01.000001", 1_000_001),
+        ("%Y/%m/%d %H:%M:%S.%f", "1970/01/01 00:00:01", None),
+        ("%Y/%m/%d %H:%M:%S.%f", "1970/02/31 00:00:01.5", None),
+        ("%Y/%m/%d %H:%M:%S.%f", "1970/01/01 00:00:01.1234567", None),
+        ("%Y/%m/%d %H:%M", "1970/01/01 00:01", 60_000_000),
+        ("%s", "7", 7_000_000),
+    ],
+)
+def test_moments_are_read_to_the_microsecond_or_not_at_all(pattern, text, micros):
+    values, wrong = convert.moments(pa.array([text, "1970-13-01"], pa.string()), pattern)
+    assert values.to_pylist() == [micros, None]
+    assert wrong.tolist() == [micros is None, True]
+
+
 def test_times_with_and_without_offset_may_be_mixed():
     array, wrong = convert.times(pa.array([b"2024-01-01", b"2024-01-01T00:00:00+01:00"]), None)
     assert array.to_pylist() == [at(2024, 1, 1), at(2023, 12, 31, 23)] and wrong is None

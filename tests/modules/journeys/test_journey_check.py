@@ -96,8 +96,9 @@ def test_the_overview_counts_what_is_in_the_files(tmp_path: Path) -> None:
         # Of a's three decisions the last has two events before it, of which the history shows one.
         "decisions   5; 20.0 % of histories are cut at 1",
         # The last 40 % of three journeys, rounded up: b and c. c began on the last day, so it is too young.
-        "split       train and validation 3, calibration 0, test 2; the outcome is known for 50.0 % of the test journeys",
-        "outcome     50.0 % of 2 journeys converted; 1 are too young to tell",
+        "split       train and validation 3, calibration 0, test 2; "
+        "the outcome is known for 50.0 % of the test journeys",
+        "outcome     50.0 % of 2 journeys converted; 1 too young to tell",
         "actions     3: call 3, email 1, visit 1",
     ]
 
@@ -118,9 +119,9 @@ def test_the_name_of_the_whole_trace_is_suspected_and_a_column_with_as_many_valu
     values["leave_out"] = [c for c in values["leave_out"] if c["column"] == "seriousness"]
     values["features"].append({"name": "variant", "column": "Variant index", "kind": "categorical"})
     _, findings = check_journeys(JourneyDataset.model_validate(values), 10**6)
-    (leak,) = [f for f in findings if "knows how the journey goes on" in f.message]
+    (leak,) = [f for f in findings if "knows how a journey goes on" in f.message]
     assert leak.column == "Variant index"
-    assert leak.message.startswith("100.0 % of the pairs of journeys with the same value have the same events")
+    assert leak.message.startswith("100.0 % of the pairs of journeys with the same value have the same events (of")
 
 
 def test_the_number_of_events_to_come_is_suspected(found) -> None:
@@ -130,7 +131,7 @@ def test_the_number_of_events_to_come_is_suspected(found) -> None:
 
     features = [{"name": "contacts", "kind": "numeric"}, {"name": "city", "kind": "categorical"}]
     (leak,) = found(add, features=features)["contacts"]
-    assert "have the same number of events" in leak.message and "leave_out" in leak.suggestion
+    assert "have the same number of events (of all pairs 1" in leak.message and "leave_out" in leak.suggestion
 
 
 def test_an_attribute_that_names_the_next_action_is_suspected_even_if_no_one_mentions_it(found) -> None:
@@ -192,9 +193,9 @@ def test_events_of_unknown_leads_and_before_the_lead_came_in_are_counted(found) 
         leads.loc[leads["lead"] == "lead-9", "created"] = "2026-01-01"
 
     result = found(add)
-    (unknown,) = result["lead"][:1]
-    assert "belong to 1 leads that the table of leads does not have, e.g. 'lead-7'" in unknown.message
-    assert "1 leads are there already" in result["lead"][1].message
+    twice, unknown = (f.message for f in result["lead"])
+    assert twice == "1 row with the id of an earlier one"
+    assert unknown.endswith(" of 1 lead that the table of leads does not have, e.g. 'lead-7'")
     assert result["created"][0].message == "1 of 1,000 journeys have events before the lead was created"
 
 
@@ -202,7 +203,7 @@ def test_an_event_that_stands_twice_is_counted(tmp_path: Path) -> None:
     events, leads = toy.tables()
     toy.write(tmp_path, pd.concat([events, events[:3]]), leads)
     _, (finding,) = check_journeys(toy.dataset(tmp_path), 10**6)
-    assert finding.message == "3 events have the lead, time and action of another one"
+    assert finding.message == "3 events with the lead, time and action of another one"
 
 
 def test_too_much_missing_rare_actions_and_propensities_are_warned_of(found) -> None:

@@ -1,4 +1,4 @@
-"""A small dataset of journeys, tf.Examples of random decisions with everything missing somewhere, and Transform on them."""
+"""A small dataset of journeys, random decisions with everything missing somewhere, and Transform on them."""
 
 from __future__ import annotations
 

@@ -75,9 +75,7 @@ def test_a_decision_by_hand(transform):
     }
     found = {name: values[0] for name, values in transform([row]).items()}
     times = clock.codes(np.array([TIMES]), np.array([3]), np.array([TIMES[0] - 60]))
-    np.testing.assert_array_equal(
-        found["event_codes"][:, :3], [[4, 4, 4], [1, 1, 1], [2, 2, 1], [0, 0, 0], [0, 0, 0]]
-    )
+    np.testing.assert_array_equal(found["event_codes"][:, :3], [[4, 4, 4], [1, 1, 1], [2, 2, 1], [0, 0, 0], [0, 0, 0]])
     for column, name in enumerate(("gap", "age", "hour", "weekday"), 3):
         np.testing.assert_array_equal(found["event_codes"][:, column], [*times[name][0], 0, 0])
     np.testing.assert_array_equal(
@@ -212,7 +210,7 @@ def test_the_analysis_counts_what_it_says(transformed):
 
 
 def test_standardised_numbers_have_mean_0_and_deviation_1(transformed):
-    graph, output, rows = transformed
+    _graph, output, rows = transformed
     records = tf.constant([example(r) for r in rows])
     found = output.transform_features_layer()(parse_raw(records, output.raw_feature_spec()))
     numbers = found["lead_numbers"].numpy()
@@ -236,7 +234,7 @@ def test_a_request_needs_no_label(transformed):
 def test_fast_pass_and_stock_transform_agree(transformed, tmp_path):
     from tfx.components.transform import executor as stock
 
-    graph, output, rows = transformed
+    graph, output, _rows = transformed
     slow = tft.TFTransformOutput(
         journey_examples.run_transform(stock.Executor, Path(graph).parent / "data", tmp_path / "stock")
     )
@@ -314,4 +312,3 @@ def reference(row):
         "decision_time": row.get(names.DECISION_TIME) or 0,
         "training_positions": row.get(names.TRAINING_POSITIONS) or 0,
     }
-

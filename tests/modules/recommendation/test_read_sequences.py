@@ -61,7 +61,7 @@ def test_causal_training_reads_the_rows_that_stand_in_it(transformed):
 
 
 def test_arrays_leave_no_file_behind(transformed, tmp_path):
-    patterns, output, rows, columns = transformed
+    patterns, output, _rows, columns = transformed
     found = decisions(patterns, output, columns, folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert (found.length <= LENGTH).all() and found.event_codes[:, :, 0].any()
@@ -69,7 +69,7 @@ def test_arrays_leave_no_file_behind(transformed, tmp_path):
 
 def test_no_file_and_no_row_in_causal_training_are_errors(transformed, tmp_path):
     _, output, rows, columns = transformed
-    with pytest.raises(DataError, match="no examples at .*nowhere"):
+    with pytest.raises(DataError, match=r"no examples at .*nowhere"):
         decisions([str(tmp_path / "nowhere" / "*")], output, columns)
     none = [row | {names.TRAINING_POSITIONS: 0} for row in rows[:3]]
     journey_examples.write_examples(tmp_path, none)

@@ -149,7 +149,8 @@ def test_checkpoints_are_gone_after_success(trained):
     assert list((trained.out / "checkpoints").iterdir()) == []
 
 
-def test_a_killed_run_is_continued_and_gives_the_same_model(trained, graph, examples, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_killed_run_is_continued_and_gives_the_same_model(trained, graph, examples, tmp_path):
     fn_args = arguments(graph, examples, tmp_path, checkpoint_dir=str(tmp_path / "checkpoints"))
 
     def killed(done: int, total: int, text: str = "") -> None:
