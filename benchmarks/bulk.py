@@ -58,9 +58,9 @@ def write_examples(leads: Path, folder: Path) -> None:
     from modules.ingest.read import read_columns
     from modules.ingest.tfrecord import GzipTFRecordFile, make_piece
     from modules.ingest.wire import framed_examples
-    from pipeline.config import load_dataset
+    from pipeline.config import load_leads
 
-    dataset = load_dataset("aiqleads", {"files": [str(leads)]})
+    dataset = load_leads("aiqleads", {"files": [str(leads)]})
     split = folder / "Split-bulk"
     split.mkdir(parents=True)
     file = GzipTFRecordFile(str(split / "data_tfrecord-00000-of-00001.gz"))

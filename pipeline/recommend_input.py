@@ -38,11 +38,11 @@ from modules.journeys.read import ACTION, LEAD, MICROS, TypedRows, event_column,
 from modules.journeys.tables import Table, event_table, lead_table
 from modules.journeys.windows import Decisions, Journeys, find_journeys
 from pipeline.client_io import opened, shown
+from pipeline.json_lines import GZIP, json_block, read_json_lines
 
 _FRAME_HEADER, _FRAME_FOOTER = 12, 4
 THREADS = 2
-_JSON_BLOCK_BYTES = 1 << 24
-_GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
+_PARQUET = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def _read(
             rows = read_json_lines(source, {dataset.events.time, dataset.leads.created if dataset.leads else None})
             table = _present(table, tuple(rows.schema.names), features, report)
             layout = make_layout(table.view, tuple(rows.schema.names), source.path, wanted=table.wanted)
-            blocks = iter([partial(_json_block, rows, source, layout.columns)])
+            blocks = iter([partial(json_block, rows, source, layout.columns)])
         else:
             table = _present(table, column_names(table.view, source), features, report)
             units = plan_units(table.view, source, table.layout(source))
@@ -294,49 +294,11 @@ def _sniffed(file: str) -> Iterator[tuple[Path, str]]:
             yield path, "parquet"
             return
         try:
-            with gzip.open(path) if start.startswith(_GZIP) else open(path, "rb") as text:
+            with gzip.open(path) if start.startswith(GZIP) else open(path, "rb") as text:
                 start = text.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
         except (EOFError, OSError) as error:
             raise DataError(f"{shown(file)}: cannot be read: {error}") from None
         yield path, "jsonl" if start.startswith(b"{") else "csv"
-
-
-def read_json_lines(source: SourceFile, moments: Collection[str | None]) -> pa.Table:
-    """All of a file, gzip-compressed or not.
-
-    Args:
-      source: the file.
-      moments: keys whose texts may be understood as moments.
-
-    Raises:
-      DataError: a line that is not JSON, or values of different types under one key.
-    """
-    import pyarrow.json
-
-    with open(source.path, "rb") as raw:
-        compression = "gzip" if raw.read(2) == _GZIP else None
-    texts: list[tuple[str, pa.DataType]] = []
-    options = pyarrow.json.ReadOptions(block_size=_JSON_BLOCK_BYTES)
-    try:
-        while True:
-            with pa.input_stream(source.path, compression=compression) as stream:
-                parse = pyarrow.json.ParseOptions(pa.schema(texts)) if texts else None
-                rows = pyarrow.json.read_json(stream, options, parse)
-            # Any text that looks like a moment becomes one.
-            wrong = [f.name for f in rows.schema if pa.types.is_timestamp(f.type) and f.name not in moments]
-            if not wrong:
-                return rows.combine_chunks()
-            texts = [(name, pa.string()) for name in wrong]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{source.path}: not JSON lines: {error}") from None
-
-
-def _json_block(rows: pa.Table, source: SourceFile, columns: Sequence[str]) -> RawBlock:
-    chosen = {name: _chunk(rows, name) for name in columns}
-    for name, values in chosen.items():
-        if pa.types.is_nested(values.type):
-            raise DataError(f"{source.path}: {name}: expected single values, received {values.type}")
-    return RawBlock(source, chosen, rows.num_rows, rows.num_rows, lambda: np.arange(1, rows.num_rows + 1))
 
 
 def _typed(dataset: JourneyDataset, table: Table, call: Callable[[], RawBlock]) -> TypedRows:

@@ -18,7 +18,7 @@ oldest first, one entry per event in each list: a missing word is '', a missing 
 | decision_time | int64 | when; never an input |
 | stage | bytes | history_length in words, for slices; never an input |
 | propensity | float | probability with which the action was chosen, as logged; absent when it was not |
-| training_positions | int64 | for how many of the last decisions of its journey this example stands in causal training |
+| training_positions | int64 | for how many of its journey's last decisions this one stands in causal training |
 
 The rest of the file are those names.
 """

@@ -8,8 +8,9 @@
              plus the embedding of position i, plus a mix of the latest RECENT slots
     blocks   slot i attends to the lead's tokens and to slots 0 to i, with a learned bias per head and distance;
              then two dense layers; both with a residual path behind a layer normalisation
-    head     [slot i, context, how often each action was taken so far] -> dense layers with dropout, and one matrix beside
-             them -> action_logits (softmax: the next action), conversion_logits (sigmoid: conversion if that action is next)
+    head     x = [slot i, context, how often each action was taken so far]
+             action_logits = matrix of x + matrix of (dense layers with dropout of x); softmax: the next action
+             conversion_logits likewise; sigmoid: conversion if that action is next
 
 Slot i is a function of the lead and of events 1 to i alone. So all slots of a journey can be learned in one pass, and
 padding behind the events changes nothing. Only keras.ops: the same network runs on every Keras backend, and a

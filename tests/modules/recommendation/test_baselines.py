@@ -218,11 +218,15 @@ def test_known_accuracies_on_helpdesk(shared_data):
         next(c for c in columns if c.lower().startswith(s)) for s in ("case", "activity", "complete")
     )
     train, test, actions = event_log(file, case, activity, "file", time)
-    # 0.802 with ties broken by what comes first in the file.
-    assert accuracies(train, test, actions) == {"majority": 0.297, "last_action": 0.797, "prefix": 0.801}
+    # Ties, of followers or of start times, may be broken in another way: a decision or two.
+    assert accuracies(train, test, actions) == pytest.approx(
+        {"majority": 0.297, "last_action": 0.797, "prefix": 0.802}, abs=0.0011
+    )
     assert (suffix_counts(train, test, actions) == decisions(test)[2]).mean() == pytest.approx(0.801, abs=0.002)
     train, test, actions = event_log(file, case, activity, "start time", time)
     assert len(decisions(test)[0]) == 3495
-    assert accuracies(train, test, actions) == {"majority": 0.252, "last_action": 0.630, "prefix": 0.632}
+    assert accuracies(train, test, actions) == pytest.approx(
+        {"majority": 0.252, "last_action": 0.630, "prefix": 0.632}, abs=0.0011
+    )
     recent = recent_followers(train, test, actions, half_life_days=60)
     assert (recent == decisions(test)[2]).mean() == pytest.approx(0.738, abs=0.01)
