@@ -21,7 +21,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 
 run: install
 	@$(BIN)/aiqleads data generate --rows $(ROWS) --seed 7 --out build/data
-	@$(BIN)/aiqleads run configs/lead_scoring.yaml
+	@$(BIN)/aiqleads run configs/lead_scoring.yaml configs/recommendation.yaml
 	@$(BIN)/aiqleads serve --check
 
 test: lint
