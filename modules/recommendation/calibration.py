@@ -59,6 +59,13 @@ class Calibration(BaseModel):
         return special.expit(self.slope * np.asarray(conversion_logits, np.float64) + self.bias).astype(np.float32)
 
 
+def uncalibrated(outcomes: bool) -> Calibration:
+    """The network's own probabilities, where no journeys are set aside for calibration."""
+    if not outcomes:
+        return Calibration(temperature=1.0, decisions=0)
+    return Calibration(temperature=1.0, slope=1.0, bias=0.0, decisions=0)
+
+
 def fit(action_logits: Array, action: Array, conversion_logits: Array, outcome: Array | None) -> Calibration:
     """Learns a calibration from n decisions.
 

@@ -14,6 +14,8 @@ import keras
 import tensorflow_transform as tft
 
 from modules import progress
+from modules.errors import DataError
+from modules.journeys.dataset import JourneyDataset
 from modules.manifest import MANIFEST, library_versions, run_facts
 from modules.recommendation import baselines as naive
 from modules.recommendation import calibration as calibrations
@@ -27,7 +29,7 @@ from modules.recommendation.model import build_network
 from modules.recommendation.predict import Predicted, predict
 from modules.recommendation.read import decisions, read_sequences
 from modules.recommendation.rules import check_policy
-from modules.recommendation.sequences import Sequences
+from modules.recommendation.sequences import Sequences, concatenate
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
 from modules.saved_model import save
@@ -82,15 +84,17 @@ def run_fn(fn_args: FnArgs) -> None:
         network.set_weights(trained.get_weights())
         clock.lap("fit")
         progress.report(0, 0, "calibrating")
-        found = {split: predict(network, part) for split, part in parts.items() if split != "train"}
-        held_out = found["calibration"]
-        outcome = held_out.outcome if dataset.outcome else None
-        calibration = calibrations.fit(held_out.action_logits, held_out.action, held_out.conversion_logits, outcome)
+        found = {split: predict(network, part) for split, part in parts.items() if split != "train" and len(part)}
+        calibration = _calibrate(found.get("calibration"), dataset)
         clock.lap("calibrate")
-        baselines = naive.learn(parts["train"], len(layout.actions), layout.length)
+        # The naive predictors see what the network saw last.
+        seen = concatenate([parts["train"], parts["validation"]]) if fitted.refit else parts["train"]
+        baselines = naive.learn(seen, len(layout.actions), layout.length)
+        del seen
         clock.lap("baselines")
         metrics = {split: _metrics(p, calibration, dataset.outcome is not None) for split, p in found.items()}
-        metrics["calibration"] |= _naive_metrics(baselines, parts["calibration"])
+        if "calibration" in metrics:
+            metrics["calibration"] |= _naive_metrics(baselines, parts["calibration"])
         learned = int((parts["train"].answers() >= 0).sum())
         rows = {split: len(part) for split, part in parts.items()}
         del parts
@@ -158,6 +162,18 @@ def _read(
         else:
             found[split] = read_sequences(files, output, layout, causal=True, folder=folder)
     return found
+
+
+def _calibrate(held_out: Predicted | None, dataset: JourneyDataset) -> calibrations.Calibration:
+    """On the calibration part; without one (`split.calibration: 0`) the network's probabilities stay what they are."""
+    if held_out is None and dataset.split.calibration == 0:
+        return calibrations.uncalibrated(dataset.outcome is not None)
+    if held_out is None:
+        raise DataError(
+            "the calibration split holds no decision: give it more of the journeys (dataset.split.calibration)"
+        )
+    outcome = held_out.outcome if dataset.outcome else None
+    return calibrations.fit(held_out.action_logits, held_out.action, held_out.conversion_logits, outcome)
 
 
 def _metrics(found: Predicted, calibration: calibrations.Calibration, outcomes: bool) -> dict[str, float]:
