@@ -232,10 +232,10 @@ def sequences_ratio(as_json: bool = False, repeat: int = 20) -> dict[str, Any]:
       repeat: copies of the table, 1 or more.
 
     Returns:
-      CPU seconds: `dataset`, `events`; `pandas_s`, `ours_s` and `ratio` of the windows (ours: median of three, pandas: once, and
-      scaled up from a quarter of the copies where all of them would take more than two minutes, which
-      `pandas_scaled_from` says); `encoded_events`,
-      `pandas_encoded_s`, `ours_encoded_s` and `encoded_ratio` of windows with encoding.
+      `dataset`, `events`; CPU seconds `pandas_s`, `ours_s` and their `ratio` for the windows (ours: median of three;
+      pandas: once, scaled up from a quarter of the copies where all of them would take more than two minutes, which
+      `pandas_scaled_from` says); `encoded_events`, `pandas_encoded_s`, `ours_encoded_s` and `encoded_ratio` for
+      windows and encoding.
     """
     with tempfile.TemporaryDirectory() as temporary:
         dataset = _dataset(Path(temporary))

@@ -47,6 +47,7 @@ def recommended(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return RecommendedRun(root, marketplace, run_recommendation(root, marketplace))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook, which reads the groups, would come first otherwise
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the tests: what looks at the shared pipeline run goes to one, in order, the rest by file."""
     for item in items:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from modules.configuration import configuration_hash, load, parse_override
 from modules.dataset import Dataset
 from modules.errors import ConfigError
-from pipeline.config import PROJECT, LeadScoringConfig, load_run
+from pipeline.config import PROJECT, LeadScoringConfig, load_dataset, load_run
 
 MINIMAL = """\
 name: mine
@@ -122,4 +122,4 @@ def test_every_dataset_file_of_the_project_is_valid() -> None:
     files = sorted((PROJECT / "configs" / "datasets").glob("*.yaml"))
     assert len(files) >= 2
     for path in files:
-        assert load(path, Dataset).name == path.stem
+        assert load_dataset(str(path)).name == path.stem

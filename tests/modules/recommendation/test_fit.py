@@ -175,6 +175,23 @@ def test_single_decisions_have_the_loss_of_whole_journeys(eager: None) -> None:
     assert single.epochs[0].loss == pytest.approx(whole.epochs[0].loss, rel=1e-5)
 
 
+def test_effect_penalty_is_the_variance_of_the_effects(eager: None) -> None:
+    """Seen with a learning rate of nearly 0; only journeys whose outcome is known have it."""
+    still = {"learning_rate": 1e-9, "epochs": 1, "dropout_rate": 0.0, "unknown_rate": 0.0}
+    data = journeys(64, 0)
+    losses = []
+    for penalty in (0.0, 0.7):
+        settings = SETTINGS.model_copy(update=still | {"effect_penalty": penalty})
+        network, fitted = train(settings, train=data, validation=None)
+        losses.append(fitted.epochs[0].loss)
+    logits = np.asarray(network(data.inputs())["conversion_logits"])
+    answered = data.answers() >= 0
+    known = answered & ~np.isnan(data.outcome)[:, None]
+    expected = 0.7 * logits.var(axis=-1)[known].sum() / answered.sum()
+    assert expected > 1e-4
+    assert losses[1] - losses[0] == pytest.approx(expected, rel=1e-3)
+
+
 def test_unknown_outcomes_and_journeys_without_answers_do_no_harm(eager: None) -> None:
     data = journeys(64, 0)
     data = dataclasses.replace(
