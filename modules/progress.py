@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Listener = Callable[[int, int, str], None]
 
 _lock = threading.Lock()
 _listener: Listener | None = None
+_part = ""
 
 
 def set_listener(listener: Listener | None) -> None:
@@ -27,6 +29,19 @@ def report(done: int, total: int, text: str = "") -> None:
       text: a few words for people, e.g. `validation logloss 0.3121`.
     """
     with _lock:
-        listener = _listener
+        listener, part = _listener, _part
     if listener is not None:
-        listener(done, total, text)
+        listener(done, total, ", ".join(filter(None, (part, text))))
+
+
+@contextlib.contextmanager
+def within(part: str) -> Iterator[None]:
+    """Names the part of the work that is done meanwhile, e.g. `network 2 of 3`: every text begins with it."""
+    global _part
+    with _lock:
+        before, _part = _part, part
+    try:
+        yield
+    finally:
+        with _lock:
+            _part = before

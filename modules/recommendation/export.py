@@ -1,4 +1,4 @@
-"""One SavedModel of parsing, Transform graph, network, calibration, rules and ranking, in stock TensorFlow ops.
+"""One SavedModel of parsing, Transform graph, networks, calibration, rules and ranking, in stock TensorFlow ops.
 
 Signatures (n decisions, n may be 0; A actions; k = policy.top_k or A):
   serving_default: `examples` string [n], serialized tf.Examples, see modules/journeys/names.py; any feature may be
@@ -16,7 +16,7 @@ Signatures (n decisions, n may be 0; A actions; k = policy.top_k or A):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -51,7 +51,7 @@ class RecommendationModel(tf.Module):
 
     Args:
       transform_output: the Transform graph; its lookup tables become assets of this model.
-      network: trained, in float32, outside of any strategy.
+      networks: trained, in float32, outside of any strategy; their probabilities are averaged.
       layout: of its inputs.
       dataset: which features there are.
       policy: checked against the dataset (rules.check_policy).
@@ -62,7 +62,7 @@ class RecommendationModel(tf.Module):
     def __init__(
         self,
         transform_output: tft.TFTransformOutput,
-        network: keras.Model,
+        networks: Sequence[keras.Model],
         layout: Layout,
         dataset: JourneyDataset,
         policy: PolicySettings,
@@ -82,7 +82,7 @@ class RecommendationModel(tf.Module):
         self._spec = {name: spec[name] for name in (*scalars, *self._lists) if name in spec}
         self._label_spec = {names.NEXT_ACTION: spec[names.NEXT_ACTION]}
         self._transform = transform_output.transform_features_layer()
-        self._network = AtLastSlot(network)
+        self._network = AtLastSlot(networks)
         self._classes = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(
                 tf.constant(list(layout.actions)), tf.range(len(layout.actions), dtype=tf.int64)

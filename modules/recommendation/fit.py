@@ -1,14 +1,18 @@
 """The training loop of the network.
 
     loss = sum over slots of w (CE(action_logits, action taken) + conversion_weight BCE(conversion_logits[action taken],
-           outcome)) / number of slots
+           outcome) + effect_penalty VAR(conversion_logits)) / answers of an average batch
 
-over all slots of a batch that have an answer (see Sequences); the second term where the outcome is known. w is the
-product of the class's weight (first term only) and the journey's recency weight 0.5 ^ (age / half-life), which is 1 on
-average over the training part. After each epoch the loss of the actions on the validation part, without weights and
-label smoothing, decides which weights are kept and when to stop.
+over all slots of a batch that have an answer (see Sequences); the second and third term where the outcome is known. VAR
+is the variance over the actions: a Gaussian prior that says actions differ little in their effect on conversion unless
+the data say so, since a lead shows the effect of one action only. w is the product of the class's weight (first term
+only) and the journey's recency weight 0.5 ^ (age / half-life), which is 1 on average over the training part. After each
+epoch the loss of the actions on the validation part, without weights and label smoothing, decides which weights are
+kept and when to stop.
 
-Batches hold journeys of similar length, so that little is computed for padding. With the same seed, settings and data
+Batches hold journeys of similar length, so that little is computed for padding. The divisor is the same for all of
+them: divided by its own number of answers, a batch of short journeys would count as much as one of long journeys, and
+how a journey goes on often depends on how long it becomes. With the same seed, settings and data
 two trainings give the same weights, also when one of them was killed and resumed.
 """
 
@@ -281,10 +285,13 @@ def _feed(
 class _Learner(keras.Model):
     """The network with its loss and what is measured of it."""
 
-    def __init__(self, network: keras.Model, settings: RecommendationSettings, class_weights: Array) -> None:
+    def __init__(
+        self, network: keras.Model, settings: RecommendationSettings, class_weights: Array, batch_answers: float
+    ) -> None:
         super().__init__(name="learner")
+        self.batch_answers = batch_answers
         self.network, self.smoothing = network, settings.label_smoothing
-        self.conversion_weight = settings.conversion_weight
+        self.conversion_weight, self.effect_penalty = settings.conversion_weight, settings.effect_penalty
         self.class_weights = class_weights.astype(np.float32)
         self.measures = {
             name: keras.metrics.Mean(name=name) for name in ("loss", "action_loss", "accuracy", "conversion_loss")
@@ -314,7 +321,8 @@ class _Learner(keras.Model):
         # NaN is the only number that is not itself; it must not reach the loss, where 0 x NaN is NaN.
         observed = ops.equal(outcome, outcome)
         outcome = ops.where(observed, outcome, 0.0)[:, None]
-        value = ops.sum(taken * ops.cast(y_pred["conversion_logits"], "float32"), axis=-1)
+        conversion = ops.cast(y_pred["conversion_logits"], "float32")
+        value = ops.sum(taken * conversion, axis=-1)
         binary = ops.relu(value) - value * outcome + ops.softplus(-ops.abs(value))
         measured = known * ops.cast(observed, "float32")[:, None]
 
@@ -323,16 +331,18 @@ class _Learner(keras.Model):
             smooth = (1 - self.smoothing) * smooth - self.smoothing * ops.mean(log_probability, axis=-1)
         importance = ops.sum(taken * self.class_weights, axis=-1)
         slot_loss = known * importance * smooth + self.conversion_weight * measured * binary
-        loss = ops.sum(ops.cast(y["weight"], "float32")[:, None] * slot_loss) / slots
+        if self.effect_penalty:
+            slot_loss = slot_loss + self.effect_penalty * measured * ops.var(conversion, axis=-1)
+        total = ops.sum(ops.cast(y["weight"], "float32")[:, None] * slot_loss)
 
         observed_slots = ops.sum(measured)
-        self.measures["loss"].update_state(loss, sample_weight=count)
+        self.measures["loss"].update_state(total / slots, sample_weight=count)
         self.measures["action_loss"].update_state(ops.sum(known * cross_entropy) / slots, sample_weight=count)
         self.measures["accuracy"].update_state(ops.sum(known * right) / slots, sample_weight=count)
         self.measures["conversion_loss"].update_state(
             ops.sum(measured * binary) / ops.maximum(observed_slots, 1.0), sample_weight=observed_slots
         )
-        return loss
+        return total / self.batch_answers
 
 
 def class_weights(answers: Array, actions: int, kind: str) -> NDArray[np.float32]:
@@ -410,7 +420,6 @@ class _Stage:
         answers = self.train.answers()
         slots = (answers >= 0).sum(axis=1)
         actions = network.output["action_logits"].shape[-1]
-        learner = _Learner(network, settings, class_weights(answers, actions, settings.class_weights))
         weight = recency_weights(self.train.time, slots, settings.recency_half_life_days)
 
         def feed(done: int) -> _Feed:
@@ -424,7 +433,10 @@ class _Stage:
                 causal=settings.causal,
             )
 
-        learner.compile(optimizer=_optimizer(settings, feed(0).steps))
+        steps = feed(0).steps
+        importance = class_weights(answers, actions, settings.class_weights)
+        learner = _Learner(network, settings, importance, max(int(slots.sum()), 1) / steps)
+        learner.compile(optimizer=_optimizer(settings, steps))
         optimizer = learner.optimizer  # with float16 it is wrapped, to scale the loss
         optimizer.build(network.trainable_variables)
         if self.checkpoint is not None and self.checkpoint.stage() == self.name:
@@ -491,6 +503,7 @@ class _Epochs(keras.callbacks.Callback):
         super().__init__()
         self.stage, self.learner, self.validation, self.journeys = stage, learner, validation, journeys
         self.began = 0.0
+        self.writers: dict[str, Any] = {}
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         _reseed(self.stage.network, self.stage.settings.seed, epoch)
@@ -528,11 +541,12 @@ class _Epochs(keras.callbacks.Callback):
             parts["validation"] = {name: getattr(row, name) for name in ("action_loss", "accuracy", "conversion_loss")}
         for part, values in parts.items():
             folder = part if self.stage.name == "train" else self.stage.name
-            writer = tf.summary.create_file_writer(str(self.stage.tensorboard_dir / folder))
-            with writer.as_default(step=row.epoch):
+            if folder not in self.writers:
+                self.writers[folder] = tf.summary.create_file_writer(str(self.stage.tensorboard_dir / folder))
+            with self.writers[folder].as_default(step=row.epoch):
                 for name, value in values.items():
                     tf.summary.scalar(name, value)
-            writer.close()
+            self.writers[folder].flush()
 
 
 def _averaged(network: keras.Model, optimizer: keras.optimizers.Optimizer, momentum: float) -> list[tuple[Any, Array]]:

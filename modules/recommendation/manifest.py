@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ConfigDict
 
 from modules import manifest
-from modules.recommendation.fit import Epoch, Fitted
+from modules.recommendation.ensemble import Member
+from modules.recommendation.fit import Epoch
 from modules.recommendation.layout import Layout
 
 CALIBRATION, HISTORY = "calibration.json", "history.json"
@@ -24,9 +26,10 @@ class Manifest(manifest.Manifest):
       decisions: actions learned from or measured, by split.
       metrics: by split, name and value, see metrics.py; for calibration also the accuracy of the naive predictors, as
         `<name>_accuracy`.
-      epochs: trained before training stopped; best_epoch: whose weights were kept, or how many the refit took.
+      epochs, best_epoch: of each network: trained before training stopped; whose weights were kept, or how many the
+        refit took.
       refit: whether the weights are those of a second training on training and validation part.
-      parameters: numbers that training learned.
+      parameters: numbers that training learned, of all networks.
       decisions_per_second: of training, without validation.
       dtype_policy, replicas: arithmetic of the training, and the number of devices that shared a batch.
       layout: columns of the network's inputs; layout.actions is the order of the signature `distribution`.
@@ -34,8 +37,8 @@ class Manifest(manifest.Manifest):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     decisions: dict[str, int]
-    epochs: int
-    best_epoch: int
+    epochs: tuple[int, ...]
+    best_epoch: tuple[int, ...]
     refit: bool
     parameters: int
     decisions_per_second: float
@@ -44,8 +47,8 @@ class Manifest(manifest.Manifest):
     layout: Layout
 
 
-def history_json(fitted: Fitted) -> str:
-    """Losses by epoch as JSON; what was not measured is null."""
+def history_json(members: Sequence[Member]) -> str:
+    """Losses by epoch as JSON, a list with one object per network; what was not measured is null."""
 
     def rows(epochs: tuple[Epoch, ...]) -> list[dict[str, Any]]:
         return [
@@ -53,6 +56,13 @@ def history_json(fitted: Fitted) -> str:
             for e in epochs
         ]
 
-    return json.dumps(
-        {"best_epoch": fitted.best_epoch, "epochs": rows(fitted.epochs), "refit": rows(fitted.refit)}, indent=1
-    )
+    found = [
+        {
+            "seed": member.seed,
+            "best_epoch": member.fitted.best_epoch,
+            "epochs": rows(member.fitted.epochs),
+            "refit": rows(member.fitted.refit),
+        }
+        for member in members
+    ]
+    return json.dumps(found, indent=1)

@@ -1,7 +1,8 @@
-"""Answers of a network for decisions whose action is known, as arrays: what calibration and metrics look at."""
+"""Answers of the networks for decisions whose action is known, as arrays: what calibration and metrics look at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from modules.recommendation.averaging import mean_logits
 from modules.recommendation.sequences import Sequences
 
 Array = NDArray[Any]
@@ -41,15 +43,15 @@ class Predicted:
         return len(self.action)
 
 
-def predict(network: keras.Model, sequences: Sequences, max_logits: int = MAX_LOGITS) -> Predicted:
-    """The network's answers at every slot that carries loss and has an answer, journeys in order of length.
+def predict(networks: Sequence[keras.Model], sequences: Sequences, max_logits: int = MAX_LOGITS) -> Predicted:
+    """Mean answers at every slot that carries loss and has an answer, journeys in order of length.
 
     Args:
-      network: of build_network.
+      networks: of build_network; of several the logits of their mean probabilities, see averaging.py.
       sequences: journeys.
       max_logits: with more decisions x actions than this, every k-th journey is looked at.
     """
-    actions = network.output["action_logits"].shape[-1]
+    actions = networks[0].output["action_logits"].shape[-1]
     answers = sequences.answers()
     per_row = (answers >= 0).sum(axis=1)
     step = max(1, -(-int(per_row.sum()) * actions // max_logits))
@@ -59,9 +61,12 @@ def predict(network: keras.Model, sequences: Sequences, max_logits: int = MAX_LO
 
     @tf.function(reduce_retracing=True)
     def at_slots(inputs: dict[str, tf.Tensor], cells: tf.Tensor, action: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        found = network(inputs, training=False)
-        conversion = tf.gather_nd(found["conversion_logits"], cells)
-        return tf.gather_nd(found["action_logits"], cells), tf.gather(conversion, action, batch_dims=1)
+        members = []
+        for network in networks:
+            found = network(inputs, training=False)
+            conversion = tf.gather_nd(found["conversion_logits"], cells)
+            members.append((tf.gather_nd(found["action_logits"], cells), tf.gather(conversion, action, batch_dims=1)))
+        return mean_logits(members)
 
     parts: list[tuple[Array, ...]] = []
     for start in range(0, len(rows), _ROWS):

@@ -6,13 +6,13 @@ numbers, whatever their number, and both clocks' boundaries are searched at once
 
 Lists of one decision are aligned at their start: entry i of every list belongs to event i of `history_action`. Where
 another list is shorter, its attribute is missing; where it is longer, the rest is left out. Of more than L events the
-last L count; only the start of the journey is then still the first event's.
+last L count; but where `journey_start` is absent the journey starts with the first event of the whole list.
 
 | in a row | reads as |
 | --- | --- |
 | '' in a list of words, NaN or infinity in one of numbers | this event's attribute is missing |
 | a time of 0 or less, or none | unknown time: the clock's codes are UNKNOWN |
-| `journey_start` absent, 0 or less | the journey starts with the first event of the list |
+| `journey_start` absent, 0 or less | the journey starts with the first event of the list, however long the list is |
 | `history_length` absent or smaller than the list | the list's length |
 """
 

@@ -1,12 +1,14 @@
-"""The network as a request needs it: the answer at the end of the history only."""
+"""The networks as a request needs them: their mean answer, at the end of the history only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from modules.recommendation.averaging import mean_logits
 
 
 class AtLength(keras.layers.Layer):
@@ -51,21 +53,23 @@ def last_slot_network(network: keras.Model) -> keras.Model:
 class AtLastSlot(tf.Module):
     """Inputs of the network, a dict -> (action_logits, conversion_logits) at slot `length`, float32 [n, A] each.
 
+    Of several networks, which share the inputs, the logits of their mean probabilities.
+
     Keras objects stay outside of what TensorFlow tracks: only the plain variables are saved, which is what the session
     loader of TensorFlow Serving finds again.
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, networks: Sequence[keras.Model]) -> None:
         super().__init__(name="network")
-        self.variables_ = [weight.value for weight in network.weights]
-        last = last_slot_network(network)
-        specs = {name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in network.input.items()}
+        self.variables_ = [weight.value for network in networks for weight in network.weights]
+        last = [last_slot_network(network) for network in networks]
+        specs = {name: tf.TensorSpec(x.shape, x.dtype, name=name) for name, x in networks[0].input.items()}
 
-        # One function of its own: all signatures share one copy of the network.
+        # One function of its own: all signatures share one copy of the networks.
         @tf.function(input_signature=[specs], autograph=False)
         def run(inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            found = last(dict(inputs), training=False)
-            return found["action_logits"][:, 0], found["conversion_logits"][:, 0]
+            found = [network(dict(inputs), training=False) for network in last]
+            return mean_logits([(one["action_logits"][:, 0], one["conversion_logits"][:, 0]) for one in found])
 
         self._specs, self._run = specs, run
 

@@ -97,6 +97,12 @@ class RecommendationSettings(BaseModel):
         description="learn from every position of a journey in one pass; false: one decision at a time, same loss",
     )
     conversion_weight: float = Field(default=0.3, ge=0, description="weight of the conversion head in the loss")
+    effect_penalty: float = Field(
+        default=0.03,
+        ge=0,
+        description="weight in the loss of the variance, over the actions, of the logits of conversion: actions are "
+        "taken to differ little in their effect unless the data say so",
+    )
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="balanced: an action weighs as much as the inverse of its frequency, at most 10"
     )
@@ -109,6 +115,12 @@ class RecommendationSettings(BaseModel):
     multi_device: bool = Field(default=False, description="one replica per GPU of this machine (MirroredStrategy)")
     resume: bool = Field(default=True, description="continue from the last checkpoint of a killed run")
     seed: int = Field(default=0, ge=0)
+    ensemble: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="networks trained with different seeds whose probabilities are averaged; cost grows with it",
+    )
     # Transform
     text_words: int = Field(default=100, ge=0, description="words of each text feature kept as indicators")
     # Answer

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import keras
 import tensorflow_transform as tft
 
 from modules import progress
@@ -20,12 +16,12 @@ from modules.manifest import MANIFEST, library_versions, run_facts
 from modules.recommendation import baselines as naive
 from modules.recommendation import calibration as calibrations
 from modules.recommendation import manifest as manifests
-from modules.recommendation.devices import capabilities, plan, training_on
+from modules.recommendation.checkpoints import checkpoint_folder, prune
+from modules.recommendation.devices import capabilities, plan
+from modules.recommendation.ensemble import Member, train
 from modules.recommendation.export import RecommendationModel
-from modules.recommendation.fit import Fitted, fit
 from modules.recommendation.layout import Layout
 from modules.recommendation.metrics import decision_metrics
-from modules.recommendation.model import build_network
 from modules.recommendation.predict import Predicted, predict
 from modules.recommendation.read import decisions, read_sequences
 from modules.recommendation.rules import check_policy
@@ -35,9 +31,6 @@ from modules.recommendation.transform_layout import layout as layout_of
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 
-CHECKPOINT_DIR = "checkpoint_dir"
-"""Key of custom_config: a folder that outlives a killed run."""
-
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains, calibrates and exports a recommendation model.
@@ -46,8 +39,9 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: `train_files` of split train; `eval_files` of splits validation (not read when the model's
         validation_split is 0) and calibration, told apart by `Split-<name>` in their paths; raw examples.
         `custom_config`: `dataset` and `model` as JSON (JourneyTransformConfig), `configuration` as JSON,
-        `configuration_hash`, `dataset_version`, `model_type`, and CHECKPOINT_DIR if a killed run may be continued:
-        a subfolder named by everything that decides the weights holds its state until the model is written.
+        `configuration_hash`, `dataset_version`, `model_type`, and checkpoints.CHECKPOINT_DIR if a killed run may
+        be continued: a subfolder named by everything that decides the weights holds its state until the model is
+        written; those that nobody continued in checkpoints.KEPT_DAYS are removed.
 
     Writes the SavedModel with assets.extra/ (manifest.json, calibration.json, history.json) to `serving_model_dir` and
     TensorBoard curves to `model_run_dir`.
@@ -63,32 +57,31 @@ def run_fn(fn_args: FnArgs) -> None:
     layout = layout_of(config, output)
     check_policy(settings.policy, dataset, layout.actions)
     checkpoints = checkpoint_folder(fn_args.custom_config, config, layout)
+    if checkpoints is not None:
+        prune(keep=checkpoints)
 
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
         parts = _read(fn_args, config, output, layout, Path(folder))
         clock.lap("transform")
-        keras.utils.set_random_seed(settings.seed)
         devices = plan(settings, capabilities())
-        with training_on(devices):
-            trained = build_network(layout, settings)
-            fitted = fit(
-                trained,
-                settings,
-                parts["train"],
-                parts.get("validation"),
-                checkpoint_dir=checkpoints,
-                tensorboard_dir=fn_args.model_run_dir,
-            )
-        # What is exported knows of no strategy and computes in float32.
-        network = build_network(layout, settings)
-        network.set_weights(trained.get_weights())
+        members = train(
+            layout,
+            settings,
+            devices,
+            parts["train"],
+            parts.get("validation"),
+            checkpoint_dir=checkpoints,
+            tensorboard_dir=fn_args.model_run_dir,
+        )
+        networks = [member.network for member in members]
+        refit = any(member.fitted.refit for member in members)
         clock.lap("fit")
         progress.report(0, 0, "calibrating")
-        found = {split: predict(network, part) for split, part in parts.items() if split != "train" and len(part)}
+        found = {split: predict(networks, part) for split, part in parts.items() if split != "train" and len(part)}
         calibration = _calibrate(found.get("calibration"), dataset)
         clock.lap("calibrate")
         # The naive predictors see what the network saw last.
-        seen = concatenate([parts["train"], parts["validation"]]) if fitted.refit else parts["train"]
+        seen = concatenate([parts["train"], parts["validation"]]) if refit else parts["train"]
         baselines = naive.learn(seen, len(layout.actions), layout.length)
         del seen
         clock.lap("baselines")
@@ -99,7 +92,7 @@ def run_fn(fn_args: FnArgs) -> None:
         rows = {split: len(part) for split, part in parts.items()}
         del parts
 
-    model = RecommendationModel(output, network, layout, dataset, settings.policy, calibration, baselines)
+    model = RecommendationModel(output, networks, layout, dataset, settings.policy, calibration, baselines)
     clock.lap("compile")
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "recommendation"),
@@ -107,11 +100,11 @@ def run_fn(fn_args: FnArgs) -> None:
         rows=rows,
         decisions={"train": learned, **{split: p.decisions for split, p in found.items()}},
         metrics=metrics,
-        epochs=len(fitted.epochs),
-        best_epoch=fitted.best_epoch,
-        refit=bool(fitted.refit),
-        parameters=network.count_params(),
-        decisions_per_second=round(_rate(fitted, learned), 1),
+        epochs=tuple(len(member.fitted.epochs) for member in members),
+        best_epoch=tuple(member.fitted.best_epoch for member in members),
+        refit=refit,
+        parameters=sum(network.count_params() for network in networks),
+        decisions_per_second=round(_rate(members, learned), 1),
         dtype_policy=devices.dtype_policy,
         replicas=devices.replicas,
         layout=layout,
@@ -125,26 +118,11 @@ def run_fn(fn_args: FnArgs) -> None:
         {
             MANIFEST: manifest.model_dump_json(indent=1),
             manifests.CALIBRATION: calibration.model_dump_json(indent=1),
-            manifests.HISTORY: manifests.history_json(fitted),
+            manifests.HISTORY: manifests.history_json(members),
         },
     )
     if checkpoints is not None:
         shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def checkpoint_folder(custom_config: Mapping[str, Any], config: JourneyTransformConfig, layout: Layout) -> Path | None:
-    """Where the state of this very training lies: the same for the same data, settings and libraries; or None."""
-    parent = custom_config.get(CHECKPOINT_DIR)
-    if not parent:
-        return None
-    deciding = {
-        "model": config.model.model_dump(mode="json", exclude={"policy", "resume"}),
-        "dataset": config.dataset.model_dump(mode="json"),
-        "dataset_version": custom_config.get("dataset_version", ""),
-        "layout": layout.model_dump(mode="json"),
-        "libraries": library_versions("keras"),
-    }
-    return Path(parent) / hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(
@@ -165,7 +143,7 @@ def _read(
 
 
 def _calibrate(held_out: Predicted | None, dataset: JourneyDataset) -> calibrations.Calibration:
-    """On the calibration part; without one (`split.calibration: 0`) the network's probabilities stay what they are."""
+    """On the calibration part; without one (`split.calibration: 0`) the networks' probabilities stay what they are."""
     if held_out is None and dataset.split.calibration == 0:
         return calibrations.uncalibrated(dataset.outcome is not None)
     if held_out is None:
@@ -199,7 +177,7 @@ def _naive_metrics(baselines: naive.Baselines, held_out: Sequences) -> dict[str,
     return {f"{name}_accuracy": count / max(int(known.sum()), 1) for name, count in right.items()}
 
 
-def _rate(fitted: Fitted, learned: int) -> float:
-    """Decisions of the training part per second of its epochs."""
-    epochs: Sequence[Any] = fitted.epochs
+def _rate(members: Sequence[Member], learned: int) -> float:
+    """Decisions of the training part per second of all its epochs."""
+    epochs = [epoch for member in members for epoch in member.fitted.epochs]
     return learned * len(epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)

@@ -63,9 +63,11 @@ class RecommendationPart:
 
     def show_training(self, console: Console) -> None:
         manifest = self.manifest
+        several = len(manifest.epochs) > 1
+        epochs, best = (", ".join(map(str, found)) for found in (manifest.epochs, manifest.best_epoch))
         console.print(
-            f"network    {manifest.parameters:,} parameters, best of {manifest.epochs} epochs: {manifest.best_epoch}; "
-            f"{manifest.decisions_per_second:,.0f} decisions/s in training"
+            f"{f'{len(manifest.epochs)} networks' if several else 'network':<10} {manifest.parameters:,} parameters, "
+            f"best of {epochs} epochs: {best}; {manifest.decisions_per_second:,.0f} decisions/s in training"
         )
 
     def show_answers(self, console: Console) -> None:

@@ -42,8 +42,9 @@ SETTINGS = RecommendationSettings(
 
 
 @pytest.fixture
-def eager() -> Iterator[None]:
-    """Operation by operation: a few steps take less time than building a graph."""
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Operation by operation, all lengths in one batch: a few steps take less time than building a graph."""
+    monkeypatch.setattr(fit_module, "buckets", lambda length: [length])
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -190,6 +191,28 @@ def test_effect_penalty_is_the_variance_of_the_effects(eager: None) -> None:
     expected = 0.7 * logits.var(axis=-1)[known].sum() / answered.sum()
     assert expected > 1e-4
     assert losses[1] - losses[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_every_answer_counts_the_same_in_batches_of_any_length(
+    eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short journeys have batches of their own; a batch's loss grows with its number of answers."""
+    found: list[tuple[float, float]] = []
+    original = fit_module._Learner.compute_loss
+
+    def compute_loss(self: Any, x: Any, y: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
+        same = y_pred | {"action_logits": y_pred["action_logits"] * 0}  # every answer costs log(4)
+        loss = original(self, x, y, same, *args, **kwargs)
+        found.append((float(loss), float((np.asarray(y["action"]) >= 0).sum())))
+        return loss
+
+    monkeypatch.setattr(fit_module, "buckets", lambda length: [0, length])
+    monkeypatch.setattr(fit_module._Learner, "compute_loss", compute_loss)
+    train(SETTINGS.model_copy(update={"epochs": 1, "conversion_weight": 0.0, "effect_penalty": 0.0}), validation=None)
+    loss, answers = np.array(found).T
+    assert len(loss) == 2
+    assert answers.max() > 5 * answers.min()
+    np.testing.assert_allclose(loss, np.log(ACTIONS) * answers / answers.mean(), rtol=1e-5)
 
 
 def test_unknown_outcomes_and_journeys_without_answers_do_no_harm(eager: None) -> None:

@@ -1,8 +1,12 @@
-"""The exported SavedModel: what it answers, in both loaders, and how that follows from its parts."""
+"""The exported SavedModel: what it answers, in both loaders, and how that follows from its parts.
+
+One model of two networks is looked at by nearly all tests, since each SavedModel takes seconds.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import policy_reference
 import pytest
 import sessions
 from journey_examples import DATASET, LENGTH, example, random_rows
+from scipy import special
 
 from modules.features import Kind
 from modules.journeys import names
@@ -73,26 +78,34 @@ def requests(n: int, seed: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    """Transform graph, and a network with random weights that tell inputs apart."""
+    """Transform graph, and networks of two and of one block with random weights that tell inputs apart."""
     graph, output, _ = journey_examples.transformed(tmp_path_factory)
     layout = layout_of(journey_examples.CONFIG, output)
-    network = build_network(layout, SETTINGS)
-    rng = np.random.default_rng(0)
-    network.set_weights([w + rng.normal(0, 0.3, w.shape).astype(w.dtype) for w in network.get_weights()])
+    networks = [build_network(layout, SETTINGS.model_copy(update={"num_layers": layers})) for layers in (2, 1)]
+    for seed, network in enumerate(networks):
+        rng = np.random.default_rng(seed)
+        network.set_weights([w + rng.normal(0, 0.3, w.shape).astype(w.dtype) for w in network.get_weights()])
     examples = [str(Path(graph).parent / "data" / "Split-train" / "*")]
     learned = baselines.learn(read_sequences(examples, output, layout, causal=True), len(layout.actions), layout.length)
-    return output, layout, network, learned, examples
+    return output, layout, networks, learned, examples
 
 
 @pytest.fixture(scope="module")
 def exported(parts, tmp_path_factory) -> Exported:
-    output, layout, network, learned, _ = parts
-    model = RecommendationModel(output, network, layout, OUTCOMES, POLICY, CALIBRATION, learned)
+    output, layout, networks, learned, _ = parts
+    model = RecommendationModel(output, networks, layout, OUTCOMES, POLICY, CALIBRATION, learned)
     path = tmp_path_factory.mktemp("export") / "model"
     save(model, model.serving_functions, path, {"note.txt": "beside"})
     rows = requests(64, 11)
     records = np.array([example(row) for row in rows], object)
     return Exported(model, path, sessions.GraphSession(path), rows, records, layout.actions)
+
+
+@pytest.fixture(scope="module")
+def native(exported) -> Iterator[sessions.NativeSession]:
+    session = sessions.NativeSession(exported.path)
+    yield session
+    session.close()
 
 
 def columns_of(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
@@ -134,11 +147,17 @@ def test_what_is_served_follows_from_the_distribution_rules_and_ranking(exported
     assert {0, len(exported.actions)} < set(shown.tolist()) and len(set(shown.tolist())) > 4
 
 
-def test_the_distribution_is_the_calibrated_network_on_transformed_decisions(parts, exported, tmp_path):
-    output, layout, network, _, _ = parts
+def test_the_distribution_is_the_calibrated_mean_of_the_networks_on_transformed_decisions(parts, exported, tmp_path):
+    output, layout, networks, _, _ = parts
     rows = [row for row in exported.rows if row[names.NEXT_ACTION] in journey_examples.ACTIONS]
     records = journey_examples.write_examples(tmp_path, rows, "test")
-    found = predict(network, decisions([f"{tmp_path}/Split-test/*"], output, layout))
+    sequences = decisions([f"{tmp_path}/Split-test/*"], output, layout)
+    found = predict(networks, sequences)
+    alone = [predict([network], sequences) for network in networks]
+    mean = np.mean([special.softmax(one.action_logits, axis=1) for one in alone], axis=0)
+    np.testing.assert_allclose(special.softmax(found.action_logits, axis=1), mean, atol=1e-6)
+    mean = np.mean([special.expit(one.conversion_logits) for one in alone], axis=0)
+    np.testing.assert_allclose(special.expit(found.conversion_logits), mean, atol=1e-6)
     tables = exported("distribution", examples=np.array(records, object))
     assert tables["probabilities"].dtype == tables["conversion"].dtype == np.float32
     by_length = np.argsort([min(len(r[names.HISTORY_ACTION] or ()), LENGTH) for r in rows], kind="stable")
@@ -151,20 +170,16 @@ def test_the_distribution_is_the_calibrated_network_on_transformed_decisions(par
     assert tables["probabilities"].std(axis=0).max() > 0.02  # the network does tell decisions apart
 
 
-def test_the_library_of_tensorflow_serving_gives_the_same_answers(exported):
-    native = sessions.NativeSession(exported.path)
-    try:
-        for signature in ("serving_default", "distribution", "evaluation_features"):
-            found, wanted = native(signature, examples=exported.records), exported(signature, examples=exported.records)
-            assert set(found) == set(wanted)
-            for name, value in wanted.items():
-                np.testing.assert_array_equal(found[name], value)
-        columns = columns_of(exported.rows)
-        found, wanted = native("predict_columns", **columns), exported("predict_columns", **columns)
+def test_the_library_of_tensorflow_serving_gives_the_same_answers(exported, native):
+    for signature in ("serving_default", "distribution", "evaluation_features"):
+        found, wanted = native(signature, examples=exported.records), exported(signature, examples=exported.records)
+        assert set(found) == set(wanted)
         for name, value in wanted.items():
             np.testing.assert_array_equal(found[name], value)
-    finally:
-        native.close()
+    columns = columns_of(exported.rows)
+    found, wanted = native("predict_columns", **columns), exported("predict_columns", **columns)
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 64])
@@ -258,10 +273,11 @@ def test_the_evaluation_gets_labels_and_naive_predictions(parts, exported):
 
 
 def test_without_outcomes_priorities_are_zero_and_top_k_cuts(parts, tmp_path):
-    output, layout, network, learned, _ = parts
+    """In a model of one network."""
+    output, layout, networks, learned, examples = parts
     policy = PolicySettings(kind="likelihood", top_k=3, allow=("call", "email", "visit", "text"))
     calibration = Calibration(temperature=1.0, decisions=9)
-    model = RecommendationModel(output, network, layout, DATASET, policy, calibration, learned)
+    model = RecommendationModel(output, networks[1:], layout, DATASET, policy, calibration, learned)
     save(model, model.serving_functions, tmp_path / "model", {})
     session = sessions.GraphSession(tmp_path / "model")
     found = session("serving_default", examples=np.array([b"", b""], object))
@@ -269,7 +285,14 @@ def test_without_outcomes_priorities_are_zero_and_top_k_cuts(parts, tmp_path):
     assert set(found["actions"][0].tolist()) < {b"call", b"email", b"visit", b"text"}
     assert (np.diff(found["probabilities"], axis=1) <= 0).all() and found["probabilities"].sum(axis=1).max() < 1
     assert not found["priorities"].any()
-    assert not session("distribution", examples=np.array([b""], object))["conversion"].any()
+    sequences = decisions(examples, output, layout)
+    known = sequences.take(sequences.next_action >= 0)
+    records = np.array([example(row) for row in random_rows(400)], object)[sequences.next_action >= 0]
+    tables = session("distribution", examples=records)
+    assert not tables["conversion"].any()
+    logits = predict(networks[1:], known).action_logits
+    found = tables["probabilities"][np.argsort(known.length, kind="stable")]
+    np.testing.assert_allclose(found, special.softmax(logits, axis=1), atol=1e-6)
 
 
 def test_only_stock_ops_and_every_asset_inside(parts, exported):
@@ -303,14 +326,10 @@ def test_signatures_have_the_shapes_and_types_of_the_contract(exported):
     assert inputs["predict_columns"] == wanted
 
 
-def test_one_decision_takes_a_few_milliseconds(exported):
-    native = sessions.NativeSession(exported.path)
-    try:
-        times = []
-        for _ in range(60):
-            start = time.perf_counter()
-            native("serving_default", examples=exported.records[:1])
-            times.append(time.perf_counter() - start)
-        assert np.median(times[10:]) < 0.02
-    finally:
-        native.close()
+def test_one_decision_takes_a_few_milliseconds(exported, native):
+    times = []
+    for _ in range(60):
+        start = time.perf_counter()
+        native("serving_default", examples=exported.records[:1])
+        times.append(time.perf_counter() - start)
+    assert np.median(times[10:]) < 0.02

@@ -1,4 +1,7 @@
-"""`run_fn` on a Transform graph and raw examples, as TFX's Trainer calls it."""
+"""`run_fn` on a Transform graph and raw examples, as TFX's Trainer calls it.
+
+One model of two networks is looked at by all tests. Its training was killed and continued.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +15,33 @@ import numpy as np
 import pytest
 import sessions
 import tensorflow as tf
+from scipy import special
 
 from modules import progress
 from modules.errors import ConfigError, DataError
 from modules.journeys import names
 from modules.journeys.dataset import Outcome
-from modules.recommendation import trainer
+from modules.recommendation import ensemble, trainer
 from modules.recommendation.calibration import Calibration
 from modules.recommendation.devices import Plan, plan
 from modules.recommendation.manifest import Manifest
+from modules.recommendation.model import build_network
 from modules.recommendation.predict import predict
 from modules.recommendation.read import decisions, read_sequences
 from modules.recommendation.settings import PolicySettings, RecommendationSettings
-from modules.recommendation.trainer import checkpoint_folder, run_fn
+from modules.recommendation.trainer import run_fn
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
 
 SETTINGS = RecommendationSettings(
-    embedding_dim=8, num_heads=2, hidden_layers=(8,), text_words=3, epochs=2, batch_size=32, learning_rate=0.01
+    embedding_dim=8,
+    num_heads=2,
+    hidden_layers=(8,),
+    text_words=3,
+    epochs=2,
+    batch_size=128,
+    learning_rate=0.01,
+    ensemble=2,
 )
 DATASET = journey_examples.DATASET.model_copy(update={"outcome": Outcome(action="visit")})
 
@@ -69,14 +81,46 @@ def arguments(graph, examples, out, settings=SETTINGS, dataset=DATASET, **custom
 
 @pytest.fixture(scope="module")
 def trained(graph, examples, tmp_path_factory):
+    """Killed in the last epoch of the last network, then run again."""
     out = tmp_path_factory.mktemp("trained")
-    heard: list[tuple[int, int, str]] = []
-    progress.set_listener(lambda *step: heard.append(step))
-    try:
-        run_fn(arguments(graph, examples, out, checkpoint_dir=str(out / "checkpoints")))
-    finally:
-        progress.set_listener(None)
-    return SimpleNamespace(out=out, model=out / "model", manifest=Manifest.load(out / "model"), heard=heard)
+    fn_args = arguments(graph, examples, out, checkpoint_dir=str(out / "checkpoints"))
+    found, heard = [], []
+
+    def train(*args, **kwargs):
+        # Operation by operation: a few steps take less time than building a graph.
+        tf.config.run_functions_eagerly(True)
+        try:
+            members = ensemble.train(*args, **kwargs)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        found.extend(members)
+        return members
+
+    def killed(done: int, total: int, text: str) -> None:
+        if text.startswith("network 2 of 2, train: ") and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "train", train)
+        try:
+            progress.set_listener(killed)
+            with pytest.raises(KeyboardInterrupt):
+                run_fn(fn_args)
+            (folder,) = (out / "checkpoints").iterdir()
+            left = {path.name for path in folder.iterdir()}
+            progress.set_listener(lambda *step: heard.append(step))
+            run_fn(fn_args)
+        finally:
+            progress.set_listener(None)
+    return SimpleNamespace(
+        out=out,
+        model=out / "model",
+        manifest=Manifest.load(out / "model"),
+        session=sessions.GraphSession(out / "model"),
+        heard=heard,
+        left=left,
+        members=found,
+    )
 
 
 def test_manifest_tells_what_was_trained_on_what(trained, graph, examples):
@@ -91,8 +135,9 @@ def test_manifest_tells_what_was_trained_on_what(trained, graph, examples):
     assert manifest.rows["calibration"] == 120
     rows = journey_examples.random_rows(120, 0)
     assert manifest.rows["train"] == sum(row[names.TRAINING_POSITIONS] > 0 for row in rows)
-    assert manifest.epochs == 2 and 1 <= manifest.best_epoch <= 2 and not manifest.refit
-    assert manifest.parameters > 1000 and manifest.decisions_per_second > 0
+    assert manifest.epochs == (2, 2) and {1, 2} >= set(manifest.best_epoch) and not manifest.refit
+    assert manifest.parameters == 2 * trained.members[0].network.count_params() > 2000
+    assert manifest.decisions_per_second > 0
     assert (manifest.dtype_policy, manifest.replicas) == ("float32", 1)
     assert set(manifest.seconds) == {"transform", "fit", "calibrate", "baselines", "compile"}
     assert set(manifest.libraries) >= {"tensorflow", "keras"}
@@ -107,7 +152,7 @@ def tf_output(graph):
 
 
 def test_metrics_are_those_of_the_model_that_is_served(trained, graph, examples):
-    session = sessions.GraphSession(trained.model)
+    session = trained.session
     rows = journey_examples.random_rows(120, 2)
     records = np.array([journey_examples.example(row) for row in rows], object)
     label = session("evaluation_features", examples=records)
@@ -131,17 +176,18 @@ def test_metrics_are_those_of_the_model_that_is_served(trained, graph, examples)
 
 def test_history_holds_the_loss_of_every_epoch_and_tensorboard_too(trained):
     history = json.loads((trained.model / "assets.extra" / "history.json").read_text())
-    assert [row["epoch"] for row in history["epochs"]] == [1, 2] and history["refit"] == []
-    assert history["epochs"][0]["loss"] > history["epochs"][1]["loss"]
-    assert math.isfinite(history["epochs"][0]["action_loss"])
-    (file,) = (trained.out / "run" / "validation").glob("events*1.v2") or [None]
-    assert file is not None
+    assert [network["seed"] for network in history] == [0, 1_000_000]
+    for number, network in enumerate(history, 1):
+        assert [row["epoch"] for row in network["epochs"]] == [1, 2] and network["refit"] == []
+        assert network["epochs"][0]["loss"] > network["epochs"][1]["loss"]
+        assert math.isfinite(network["epochs"][0]["action_loss"])
+        assert list((trained.out / "run" / f"network_{number}" / "validation").glob("events*"))
 
 
 def test_progress_names_each_stage(trained):
     texts = [text for _, _, text in trained.heard]
     assert texts[:3] == ["reading train", "reading validation", "reading calibration"]
-    assert any(text.startswith("train: ") for text in texts)
+    assert [text.split(": ")[0] for text in texts[3:-1]] == ["network 2 of 2, train"]  # only what was missing
     assert texts[-1] == "calibrating"
 
 
@@ -149,50 +195,30 @@ def test_checkpoints_are_gone_after_success(trained):
     assert list((trained.out / "checkpoints").iterdir()) == []
 
 
-@pytest.mark.slow
-def test_a_killed_run_is_continued_and_gives_the_same_model(trained, graph, examples, tmp_path):
-    fn_args = arguments(graph, examples, tmp_path, checkpoint_dir=str(tmp_path / "checkpoints"))
-
-    def killed(done: int, total: int, text: str = "") -> None:
-        if text.startswith("train: ") and done == 2:
-            raise KeyboardInterrupt
-
-    progress.set_listener(killed)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_fn(fn_args)
-    finally:
-        progress.set_listener(None)
-    (folder,) = (tmp_path / "checkpoints").iterdir()
-    assert list(folder.iterdir())
-    heard: list[str] = []
-    progress.set_listener(lambda done, total, text: heard.append(text))
-    try:
-        run_fn(fn_args)
-    finally:
-        progress.set_listener(None)
-    assert sum(text.startswith("train: ") for text in heard) == 1  # only the epoch that was missing
-    found, wanted = (
-        sessions.GraphSession(model)("distribution", examples=np.array([b""], object))
-        for model in (tmp_path / "model", trained.model)
-    )
-    np.testing.assert_allclose(found["probabilities"], wanted["probabilities"], rtol=1e-5)
+def test_a_killed_run_leaves_a_folder_for_each_network_and_continues_there(trained):
+    """That the weights are those of a run that was not killed, test_ensemble.py shows."""
+    assert trained.left == {"network_1", "network_2"}
+    assert sum("train: " in text for _, _, text in trained.heard) == 1
 
 
-def test_the_checkpoint_folder_is_named_by_what_decides_the_weights(graph):
-    def name(settings=SETTINGS, **custom) -> str:
-        config = JourneyTransformConfig(dataset=DATASET, model=settings)
-        layout = layout_of(config, tf_output(graph))
-        return checkpoint_folder({"checkpoint_dir": "/tmp/c", "dataset_version": "d1", **custom}, config, layout).name
-
-    assert name() == name(SETTINGS.model_copy(update={"policy": PolicySettings(top_k=2), "resume": False}))
-    assert len({name(), name(dataset_version="d2"), name(SETTINGS.model_copy(update={"seed": 1}))}) == 3
+def test_what_is_served_is_the_calibrated_mean_of_the_networks(trained, graph, examples):
     config = JourneyTransformConfig(dataset=DATASET, model=SETTINGS)
-    assert checkpoint_folder({}, config, layout_of(config, tf_output(graph))) is None
+    output = tf_output(graph)
+    sequences = decisions([f"{examples}/Split-calibration/*"], output, layout_of(config, output))
+    known = sequences.take(sequences.next_action >= 0)
+    alone = [predict([member.network], known) for member in trained.members]
+    assert np.abs(alone[0].action_logits - alone[1].action_logits).max() > 0.01
+    mean = np.mean([special.softmax(one.action_logits, axis=1) for one in alone], axis=0)
+    calibration = Calibration.model_validate_json((trained.model / "assets.extra" / "calibration.json").read_text())
+    wanted = special.softmax(np.log(mean) / calibration.temperature, axis=1)
+    records = [journey_examples.example(row) for row in journey_examples.random_rows(120, 2)]
+    found = trained.session("distribution", examples=np.array(records, object)[sequences.next_action >= 0])
+    by_length = np.argsort(known.length, kind="stable")
+    np.testing.assert_allclose(found["probabilities"][by_length], wanted, atol=1e-6)
 
 
 def test_a_policy_that_the_data_do_not_know_stops_before_training(graph, examples, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "fit", None)
+    monkeypatch.setattr(trainer, "train", None)
     settings = SETTINGS.model_copy(update={"policy": PolicySettings(allow=("cal",))})
     with pytest.raises(ConfigError) as caught:
         run_fn(arguments(graph, examples, tmp_path, settings))
@@ -207,23 +233,21 @@ def test_a_split_without_examples_is_refused_by_name(graph, examples, tmp_path):
 
 
 def test_predictions_of_journeys_and_of_their_decisions_are_the_same(graph, examples):
-    from modules.recommendation.model import build_network
-
     config = JourneyTransformConfig(dataset=DATASET, model=SETTINGS)
     output = tf_output(graph)
     layout = layout_of(config, output)
     network = build_network(layout, SETTINGS)
     sequences = read_sequences([f"{examples}/Split-train/*"], output, layout, causal=True)
-    found = predict(network, sequences)
+    found = predict([network], sequences)
     answers = sequences.answers()
     assert found.decisions == (answers >= 0).sum()
     row = int(np.argmax(sequences.length))
     slot = int(np.flatnonzero(answers[row] >= 0)[0])
     logits = network(sequences.inputs(np.array([row])), training=False)["action_logits"][0, slot].numpy()
     assert np.abs(found.action_logits - logits).max(axis=1).min() < 1e-5
-    assert predict(network, sequences, max_logits=10 * len(layout.actions)).decisions <= 15
+    assert predict([network], sequences, max_logits=10 * len(layout.actions)).decisions <= 15
     nothing = decisions([f"{examples}/Split-train/*"], output, layout).take(np.zeros(0, int))
-    assert predict(network, nothing).decisions == 0
+    assert predict([network], nothing).decisions == 0
 
 
 @pytest.mark.parametrize(
