@@ -34,18 +34,42 @@ class Protocol:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+# By start time the process changes, and only what is short and recent carries over.
+_FEW_COLUMNS = {
+    "dataset.features": "[]",
+    "dataset.events.features": "[{name: resource, column: Resource, kind: categorical}]",
+}
+_STEADY = {
+    "embedding_dim": 64,
+    "num_heads": 4,
+    "hidden_layers": [64],
+    "dropout_rate": 0.3,
+    "learning_rate": 0.002,
+    "epochs": 12,
+}
+
 PROTOCOLS = (
     Protocol("bpi2012", "recommendation_bpi2012", "bpi2012/bpi_challenge_2012.csv.gz"),
-    Protocol("helpdesk_start_time", "recommendation_helpdesk", "helpdesk/helpdesk.csv.gz"),
+    Protocol("helpdesk_start_time", "recommendation_helpdesk", "helpdesk/helpdesk.csv.gz", _FEW_COLUMNS),
     Protocol(
         "helpdesk_file_order",
         "recommendation_helpdesk",
         "helpdesk/helpdesk.csv.gz",
-        {"dataset.split.method": "order", "model.recency_half_life_days": "null"},
+        {
+            "dataset.split.method": "order",
+            "model.recency_half_life_days": "null",
+            **{f"model.{key}": str(value) for key, value in _STEADY.items()},
+        },
     ),
 )
 # The protocols are fixed in advance, so neither drift nor a threshold has a say in them; nothing is served.
-FIXED = {"gate.anomalies": "warn", "gate.drift": "off", "infra.kind": "off", "evaluation.slices": "[]"}
+FIXED = {
+    "gate.anomalies": "warn",
+    "gate.drift": "off",
+    "infra.kind": "off",
+    "evaluation.slices": "[]",
+    "dataset.split.calibration": "0",
+}
 
 
 def run(rows: int | None = None, as_json: bool = False) -> dict[str, Any]:

@@ -10,7 +10,8 @@
              then two dense layers; both with a residual path behind a layer normalisation
     head     x = [slot i, context, how often each action was taken so far]
              action_logits = matrix of x + matrix of (dense layers with dropout of x); softmax: the next action
-             conversion_logits likewise; sigmoid: conversion if that action is next
+             conversion_logits = value + effect of each action (Effects), both likewise; sigmoid: conversion if that
+             action is next
 
 Slot i is a function of the lead and of events 1 to i alone. So all slots of a journey can be learned in one pass, and
 padding behind the events changes nothing. Only keras.ops: the same network runs on every Keras backend, and a
@@ -299,6 +300,27 @@ class Beside(keras.layers.Layer):
         return (*slots_shape[:-1], slots_shape[-1] + vector_shape[-1])
 
 
+class Effects(keras.layers.Layer):
+    """Conversion as the value of a state plus the effect of an action, which is nil on average under the likelihoods:
+
+        value + effect[a] - sum over b of p[b] effect[b],   p = softmax(action_logits)
+
+    No gradient reaches p from here. What a state is worth is thus learned by the value, whichever action was taken, and
+    an action gets the credit only for what differs from it (dueling networks, Wang et al. 2016; the residual on the
+    propensity is that of the R-learner, Nie & Wager 2021). Without this a rare action that agents take with good leads
+    looks good itself.
+
+    Call: value [n, S, 1], effect [n, S, A], action_logits [n, S, A] -> [n, S, A].
+    """
+
+    def call(self, value: Any, effect: Any, action_logits: Any) -> Any:
+        likelihood = ops.stop_gradient(ops.softmax(action_logits, axis=-1))
+        return value + effect - ops.sum(likelihood * effect, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, value_shape: Any, effect_shape: Any, action_logits_shape: Any) -> Any:
+        return effect_shape
+
+
 class Used(keras.layers.Layer):
     """Sets the slots behind a journey's last event to 0: [n, S, A], length int32 [n] -> [n, S, A]."""
 
@@ -336,7 +358,7 @@ class Start(keras.layers.Layer):
         return {**super().get_config(), "width": self.width, "seed": self.seed}
 
 
-for _layer in (Embeddings, Slots, Attention, ActionCounts, Repeats, Knots, Beside, Used, Start):
+for _layer in (Effects, Embeddings, Slots, Attention, ActionCounts, Repeats, Knots, Beside, Used, Start):
     keras.saving.register_keras_serializable(package=PACKAGE)(_layer)
 
 
@@ -433,11 +455,19 @@ def build_network(layout: Layout, settings: RecommendationSettings) -> keras.Mod
     for i, units in enumerate(settings.hidden_layers):
         hidden = dense(units, f"hidden_{i}", activation="relu")(hidden)
         hidden = keras.layers.Dropout(dropout, seed=next(seeds), name=f"hidden_dropout_{i}")(hidden)
-    outputs = {}
-    for name in ("action_logits", "conversion_logits"):
-        deep = dense(actions, f"{name}_deep", dtype="float32")(hidden)
-        wide = dense(actions, f"{name}_wide", dtype="float32", use_bias=False)(state)
-        outputs[name] = Used(name=name, dtype="float32")(deep + wide, length)
+
+    def logits(name: str, units: int) -> Any:
+        """A linear function of the dense layers' output, and of the state beside them."""
+        deep = dense(units, f"{name}_deep", dtype="float32")(hidden)
+        return deep + dense(units, f"{name}_wide", dtype="float32", use_bias=False)(state)
+
+    action = logits("action_logits", actions)
+    value, effect = logits("value", 1), logits("effect", actions)
+    conversion = Effects(name="effects", dtype="float32")(value, effect, action)
+    outputs = {
+        "action_logits": Used(name="action_logits", dtype="float32")(action, length),
+        "conversion_logits": Used(name="conversion_logits", dtype="float32")(conversion, length),
+    }
     inputs = {
         "event_codes": event_codes,
         "event_numbers": event_numbers,

@@ -96,9 +96,9 @@ class RecommendationSettings(BaseModel):
         default=True,
         description="learn from every position of a journey in one pass; false: one decision at a time, same loss",
     )
-    conversion_weight: float = Field(default=0.3, ge=0, description="weight of the conversion head in the loss")
+    conversion_weight: float = Field(default=1.0, ge=0, description="weight of the conversion head in the loss")
     effect_penalty: float = Field(
-        default=0.03,
+        default=0.01,
         ge=0,
         description="weight in the loss of the variance, over the actions, of the logits of conversion: actions are "
         "taken to differ little in their effect unless the data say so",
@@ -129,7 +129,5 @@ class RecommendationSettings(BaseModel):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> RecommendationSettings:
         if self.embedding_dim % self.num_heads:
-            raise ValueError(
-                f"embedding_dim {self.embedding_dim} must be a multiple of num_heads {self.num_heads}"
-            )
+            raise ValueError(f"embedding_dim {self.embedding_dim} must be a multiple of num_heads {self.num_heads}")
         return self

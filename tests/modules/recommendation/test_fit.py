@@ -193,9 +193,7 @@ def test_effect_penalty_is_the_variance_of_the_effects(eager: None) -> None:
     assert losses[1] - losses[0] == pytest.approx(expected, rel=1e-3)
 
 
-def test_every_answer_counts_the_same_in_batches_of_any_length(
-    eager: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_answer_counts_the_same_in_batches_of_any_length(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short journeys have batches of their own; a batch's loss grows with its number of answers."""
     found: list[tuple[float, float]] = []
     original = fit_module._Learner.compute_loss
