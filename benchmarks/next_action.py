@@ -37,7 +37,7 @@ class Protocol:
 # By start time the process changes, and only what is short and recent carries over.
 _FEW_COLUMNS = {
     "dataset.features": "[]",
-    "dataset.events.features": "[{name: resource, column: Resource, kind: categorical}]",
+    "dataset.events.features": "[{name: resource, column: Resource, kind: categorical, min_count: 2}]",
 }
 _STEADY = {
     "embedding_dim": 64,

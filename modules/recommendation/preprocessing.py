@@ -31,6 +31,7 @@ from modules.features import Kind
 from modules.journeys import names
 from modules.moments import moments
 from modules.preprocessing import dense_column, tokenize, word_indicators
+from modules.recommendation import clock
 from modules.recommendation.clock_graph import clock_codes
 from modules.recommendation.layout import ACTION, FIRST_WORD, MISSING, PADDING
 from modules.recommendation.transform_layout import (
@@ -178,7 +179,10 @@ def _events(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, con
     if names.JOURNEY_START in inputs:
         known = _scalar(inputs[names.JOURNEY_START], 0)
         start = tf.where(known > 0, known, start)
-    event_codes = tf.where(used[:, :, None], tf.concat([codes, clock_codes(time, start)], axis=2), PADDING)
+    told = clock_codes(time, start)
+    if len(config.clock_columns) < len(clock.COLUMNS):
+        told = tf.gather(told, config.clock_columns, axis=2)
+    event_codes = tf.where(used[:, :, None], tf.concat([codes, told], axis=2), PADDING)
 
     numeric = config.event_features(Kind.NUMERIC)
     if numeric:

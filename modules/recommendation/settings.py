@@ -123,6 +123,11 @@ class RecommendationSettings(BaseModel):
     )
     # Transform
     text_words: int = Field(default=100, ge=0, description="words of each text feature kept as indicators")
+    clock: tuple[Literal["gap", "age", "hour", "weekday"], ...] = Field(
+        default=("gap", "age", "hour", "weekday"),
+        description="what the network sees of the time of an event: since the event before, since the start of the "
+        "journey, hour of the day, day of the week",
+    )
     # Answer
     policy: PolicySettings = PolicySettings()
 

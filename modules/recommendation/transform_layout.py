@@ -43,6 +43,11 @@ class JourneyTransformConfig(ComponentConfig):
         """Most events of a history, L."""
         return self.dataset.history.length
 
+    @property
+    def clock_columns(self) -> tuple[int, ...]:
+        """Which of `clock.COLUMNS` the network sees, ascending."""
+        return tuple(i for i, column in enumerate(clock.COLUMNS) if column.name in self.model.clock)
+
     def event_features(self, kind: Kind) -> tuple[Feature, ...]:
         """Attributes of events of a kind, named as their lists in tf.Examples."""
         found = (f for f in self.dataset.events.features if f.kind is kind)
@@ -111,7 +116,7 @@ def layout_of(config: JourneyTransformConfig, vocabularies: Mapping[str, Sequenc
     return Layout(
         length=config.length,
         actions=tuple(vocabularies[ACTION]),
-        event_codes=(codes(ACTION), *map(codes, events), *clock.COLUMNS),
+        event_codes=(codes(ACTION), *map(codes, events), *(clock.COLUMNS[i] for i in config.clock_columns)),
         event_numbers=(*event_numbers, *map(missing_name, event_numbers)),
         lead_codes=tuple(map(codes, leads)),
         lead_numbers=(*numbers, *map(missing_name, numbers), *words),
