@@ -36,6 +36,7 @@ class Protocol:
 
 # By start time the process changes, and only what is short and recent carries over.
 _FEW_COLUMNS = {
+    "model.clock": "[gap]",
     "dataset.features": "[]",
     "dataset.events.features": "[{name: resource, column: Resource, kind: categorical, min_count: 2}]",
 }
