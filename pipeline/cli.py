@@ -112,7 +112,8 @@ def predict(
 
 
 BENCHES = (
-    "ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk", "recommend", "next_action",
+    "ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk", "recommend",
+    "recommend_quality", "next_action",
     "policy_value",
 )  # fmt: skip
 
