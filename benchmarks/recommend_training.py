@@ -19,7 +19,8 @@ from keras import ops
 
 from modules.marketplace.settings import MarketplaceSettings
 from modules.marketplace.write import write_marketplace
-from modules.recommendation.fit import buckets, fit
+from modules.recommendation.batches import buckets
+from modules.recommendation.fit import fit
 from modules.recommendation.layout import FIRST_WORD, Codes, Layout
 from modules.recommendation.model import build_network
 from modules.recommendation.sequences import Sequences

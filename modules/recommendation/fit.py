@@ -31,18 +31,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from numpy.typing import NDArray
 
 from modules import progress
-from modules.recommendation.layout import PADDING
+from modules.recommendation.batches import Feed, feed, seed_of
+from modules.recommendation.loss import Learner, class_weights, recency_weights
 from modules.recommendation.sequences import Sequences, concatenate
 from modules.recommendation.settings import RecommendationSettings
 
 Array = NDArray[Any]
-
-CLASS_WEIGHT_LIMIT = 10.0
-"""Most that an action may weigh with `class_weights: balanced`."""
 
 GRADIENT_NORM = 1.0
 """Gradients longer than this are scaled down to it."""
@@ -143,241 +140,6 @@ def fit(
     return Fitted(found.epochs, found.best_epoch, again, time.monotonic() - began)
 
 
-# --- Batches ---------------------------------------------------------------------------------------------------------
-
-
-def buckets(length: int) -> list[int]:
-    """Numbers of slots that histories are padded to: few shapes, little padding. Ascending, ends with `length`."""
-    steps = [0, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024]
-    return [step for step in steps if step < length] + [length]
-
-
-@dataclass(frozen=True)
-class _Entries:
-    """What is drawn in batches: whole journeys, or (causal: false) single decisions.
-
-    Attributes:
-      row: int32 [M], index of a journey.
-      slot: int32 [M], events that are seen: the journey's length, or those before the decision.
-      bucket: int32 [M], events they are padded to.
-    """
-
-    row: Array
-    slot: Array
-    bucket: Array
-
-
-def _entries(sequences: Sequences, answers: Array, causal: bool) -> _Entries:
-    if causal:
-        row = np.flatnonzero((answers >= 0).any(axis=1))
-        slot = np.asarray(sequences.length)[row]
-    else:
-        row, slot = np.nonzero(answers >= 0)
-    sizes = np.array(buckets(sequences.event_codes.shape[1]))
-    return _Entries(row.astype(np.int32), slot.astype(np.int32), sizes[np.searchsorted(sizes, slot)].astype(np.int32))
-
-
-def _shuffled(entries: int, buffer: int, seed: int) -> Array:
-    """A permutation int64 [entries], drawn from a buffer of this size like tf.data.Dataset.shuffle."""
-    if buffer >= entries:
-        return np.random.default_rng(seed).permutation(entries)
-    order = tf.data.Dataset.range(entries).shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
-    return next(iter(order.batch(entries))).numpy()
-
-
-def _plan(entries: _Entries, batch: int, buffer: int, seed: int | None) -> tuple[Array, Array, Array, Array]:
-    """Batches of an epoch: order int32 [M] of the entries; first, last + 1 and padded length of each batch, int32 [B].
-
-    The number of batches depends on the lengths only. Without a seed entries and batches come in order of length.
-    """
-    count = len(entries.row)
-    order = np.arange(count) if seed is None else _shuffled(count, buffer, seed)
-    order = order[np.argsort(entries.bucket[order], kind="stable")]
-    sizes, first = np.unique(entries.bucket[order], return_index=True)
-    starts, ends, padded = [], [], []
-    for size, begin, end in zip(sizes, first, [*first[1:], count], strict=True):
-        cuts = np.arange(begin, end, batch)
-        starts.append(cuts)
-        ends.append(np.minimum(cuts + batch, end))
-        padded.append(np.full(len(cuts), size))
-    batches = np.stack([np.concatenate(part) for part in (starts, ends, padded)]).astype(np.int32)
-    if seed is not None:
-        batches = batches[:, np.random.default_rng(seed + 1).permutation(batches.shape[1])]
-    return order.astype(np.int32), batches[0], batches[1], batches[2]
-
-
-@dataclass(frozen=True)
-class _Feed:
-    """Batches of Sequences as a tf.data.Dataset of (inputs, answers), epoch after epoch."""
-
-    dataset: tf.data.Dataset
-    steps: int
-
-
-def _feed(
-    sequences: Sequences,
-    settings: RecommendationSettings,
-    *,
-    weight: Array,
-    batch: int,
-    epochs: range,
-    shuffle: bool,
-    causal: bool,
-) -> _Feed:
-    """Batches of all these epochs one after another; `steps` of them are one epoch.
-
-    Args:
-      weight: float32 [N], of each journey in the loss.
-      epochs: an epoch's number decides its order.
-    """
-    answers = sequences.answers()
-    entries = _entries(sequences, answers, causal)
-    if len(entries.row) == 0:
-        raise ValueError("none of the journeys has an action to learn from")
-    steps = len(_plan(entries, batch, 1, None)[1])
-
-    # On the host: a strategy would copy whole data sets to its devices.
-    with tf.device("CPU:0"):
-        columns = {name: tf.constant(getattr(sequences, name)) for name in ("event_codes", "event_numbers")}
-        rows = {name: tf.constant(getattr(sequences, name)) for name in ("lead_codes", "lead_numbers")}
-        answer, outcome = tf.constant(answers), tf.constant(np.asarray(sequences.outcome, np.float32))
-        weights = tf.constant(np.asarray(weight, np.float32))
-        entry_row, entry_slot = tf.constant(entries.row), tf.constant(entries.slot)
-
-    def plan(epoch: Array) -> tuple[Array, Array, Array, Array]:
-        seed = _seed(settings.seed, "order", int(epoch)) if shuffle else None
-        return _plan(entries, batch, settings.shuffle_buffer, seed)
-
-    # Nothing here needs AutoGraph, which reads source files to rewrite functions.
-    plain = tf.autograph.experimental.do_not_convert
-
-    @plain
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        order, start, end, padded = tf.numpy_function(plan, [epoch], [tf.int32] * 4)
-        for part in (order, start, end, padded):
-            part.set_shape([None])
-        batches = tf.data.Dataset.from_tensor_slices((start, end, padded))
-        return batches.map(plain(lambda begin, stop, length: (order[begin:stop], length)))
-
-    @plain
-    def read(entry: tf.Tensor, padded: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        row, length = tf.gather(entry_row, entry), tf.gather(entry_slot, entry)
-        inputs = {name: tf.gather(value, row)[:, :padded] for name, value in columns.items()}
-        inputs["event_codes"] = tf.cast(inputs["event_codes"], tf.int32)
-        inputs |= {name: tf.gather(value, row) for name, value in rows.items()} | {"length": length}
-        action = tf.gather(answer, row)[:, : padded + 1]
-        if not causal:
-            slot = tf.range(padded + 1)[None, :]
-            action = tf.where(slot == length[:, None], action, -1)
-            seen = slot[:, :-1, None] < length[:, None, None]
-            inputs["event_codes"] = tf.where(seen, inputs["event_codes"], PADDING)
-            inputs["event_numbers"] = tf.where(seen, inputs["event_numbers"], 0.0)
-        return inputs, {"action": action, "outcome": tf.gather(outcome, row), "weight": tf.gather(weights, row)}
-
-    dataset = tf.data.Dataset.range(epochs.start, epochs.stop).flat_map(batches_of)
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _Feed(dataset.prefetch(settings.prefetch_buffer or tf.data.AUTOTUNE), steps)
-
-
-# --- Loss ------------------------------------------------------------------------------------------------------------
-
-
-class _Learner(keras.Model):
-    """The network with its loss and what is measured of it."""
-
-    def __init__(
-        self, network: keras.Model, settings: RecommendationSettings, class_weights: Array, batch_answers: float
-    ) -> None:
-        super().__init__(name="learner")
-        self.batch_answers = batch_answers
-        self.network, self.smoothing = network, settings.label_smoothing
-        self.conversion_weight, self.effect_penalty = settings.conversion_weight, settings.effect_penalty
-        self.class_weights = class_weights.astype(np.float32)
-        self.measures = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", "action_loss", "accuracy", "conversion_loss")
-        }
-
-    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        return self.network(inputs, training=training)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self.measures.values())
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True) -> Any:
-        """Loss of a batch; y as of _feed, y_pred as of the network."""
-        action = ops.cast(y["action"], "int32")
-        known = ops.cast(action >= 0, "float32")
-        count = ops.sum(known)
-        slots = ops.maximum(count, 1.0)
-        logits = ops.cast(y_pred["action_logits"], "float32")
-        classes = logits.shape[-1]
-        taken = ops.one_hot(ops.maximum(action, 0), classes, dtype="float32")
-        log_probability = ops.log_softmax(logits, axis=-1)
-        cross_entropy = -ops.sum(taken * log_probability, axis=-1)
-        right = ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(action, "int64")), "float32")
-
-        outcome = ops.cast(y["outcome"], "float32")
-        # NaN is the only number that is not itself; it must not reach the loss, where 0 x NaN is NaN.
-        observed = ops.equal(outcome, outcome)
-        outcome = ops.where(observed, outcome, 0.0)[:, None]
-        conversion = ops.cast(y_pred["conversion_logits"], "float32")
-        value = ops.sum(taken * conversion, axis=-1)
-        binary = ops.relu(value) - value * outcome + ops.softplus(-ops.abs(value))
-        measured = known * ops.cast(observed, "float32")[:, None]
-
-        smooth = cross_entropy
-        if self.smoothing:
-            smooth = (1 - self.smoothing) * smooth - self.smoothing * ops.mean(log_probability, axis=-1)
-        importance = ops.sum(taken * self.class_weights, axis=-1)
-        slot_loss = known * importance * smooth + self.conversion_weight * measured * binary
-        if self.effect_penalty:
-            slot_loss = slot_loss + self.effect_penalty * measured * ops.var(conversion, axis=-1)
-        total = ops.sum(ops.cast(y["weight"], "float32")[:, None] * slot_loss)
-
-        observed_slots = ops.sum(measured)
-        self.measures["loss"].update_state(total / slots, sample_weight=count)
-        self.measures["action_loss"].update_state(ops.sum(known * cross_entropy) / slots, sample_weight=count)
-        self.measures["accuracy"].update_state(ops.sum(known * right) / slots, sample_weight=count)
-        self.measures["conversion_loss"].update_state(
-            ops.sum(measured * binary) / ops.maximum(observed_slots, 1.0), sample_weight=observed_slots
-        )
-        return total / self.batch_answers
-
-
-def class_weights(answers: Array, actions: int, kind: str) -> NDArray[np.float32]:
-    """Weight of each action in the loss, float32 [A].
-
-    Args:
-      answers: int [N, L + 1], negative is none.
-      actions: A.
-      kind: `none`: all 1. `balanced`: inverse of the action's frequency, 1 at an even share, at most 10.
-    """
-    if kind == "none":
-        return np.ones(actions, np.float32)
-    counts = np.bincount(answers[answers >= 0], minlength=actions)
-    even = counts.sum() / actions
-    return np.minimum(even / np.maximum(counts, 1), CLASS_WEIGHT_LIMIT).astype(np.float32)
-
-
-def recency_weights(times: Array, slots: Array, half_life_days: float | None) -> NDArray[np.float32]:
-    """Weight of each journey in the loss, float32 [N]: 0.5 ^ (age at the newest journey / half-life).
-
-    Args:
-      times: int64 [N], seconds.
-      slots: int [N], answers of each journey; the mean weight of an answer is 1.
-      half_life_days: None: all 1.
-    """
-    if half_life_days is None:
-        return np.ones(len(times), np.float32)
-    age_days = (times.max() - np.asarray(times, np.float64)) / 86_400
-    weight = 0.5 ** (age_days / half_life_days)
-    return (weight * slots.sum() / max((weight * slots).sum(), 1e-12)).astype(np.float32)
-
-
-# --- The loop --------------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _State:
     """What a checkpoint holds beside the variables."""
@@ -422,8 +184,8 @@ class _Stage:
         actions = network.output["action_logits"].shape[-1]
         weight = recency_weights(self.train.time, slots, settings.recency_half_life_days)
 
-        def feed(done: int) -> _Feed:
-            return _feed(
+        def epochs_from(done: int) -> Feed:
+            return feed(
                 self.train,
                 settings,
                 weight=weight,
@@ -433,9 +195,9 @@ class _Stage:
                 causal=settings.causal,
             )
 
-        steps = feed(0).steps
+        steps = epochs_from(0).steps
         importance = class_weights(answers, actions, settings.class_weights)
-        learner = _Learner(network, settings, importance, max(int(slots.sum()), 1) / steps)
+        learner = Learner(network, settings, importance, max(int(slots.sum()), 1) / steps)
         learner.compile(optimizer=_optimizer(settings, steps))
         optimizer = learner.optimizer  # with float16 it is wrapped, to scale the loss
         optimizer.build(network.trainable_variables)
@@ -444,10 +206,10 @@ class _Stage:
         if self.state.done >= self.epochs or self._finished():
             self._keep_best()
             return
-        data = feed(self.state.done)
+        data = epochs_from(self.state.done)
         validation = None
         if self.validation is not None:
-            validation = _feed(
+            validation = feed(
                 self.validation,
                 settings,
                 weight=np.ones(len(self.validation), np.float32),
@@ -499,7 +261,7 @@ class _Stage:
 class _Epochs(keras.callbacks.Callback):
     """Before and after each epoch: seeds, validation with the averaged weights, checkpoint, progress, TensorBoard."""
 
-    def __init__(self, stage: _Stage, learner: _Learner, validation: _Feed | None, journeys: int) -> None:
+    def __init__(self, stage: _Stage, learner: Learner, validation: Feed | None, journeys: int) -> None:
         super().__init__()
         self.stage, self.learner, self.validation, self.journeys = stage, learner, validation, journeys
         self.began = 0.0
@@ -576,15 +338,10 @@ def _optimizer(settings: RecommendationSettings, steps: int) -> keras.optimizers
     return optimizer
 
 
-def _seed(*parts: Any) -> int:
-    """A number of 31 bits that depends on all parts."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "little") >> 1
-
-
 def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
     """Sets the states of dropout from seed and epoch, so that an epoch can be repeated."""
     for index, variable in enumerate(_seed_states(network)):
-        variable.assign(np.array([_seed(seed, "dropout", epoch, index), index], variable.dtype))
+        variable.assign(np.array([seed_of(seed, "dropout", epoch, index), index], variable.dtype))
 
 
 def _seed_states(network: keras.Model) -> Iterator[Any]:

@@ -15,9 +15,13 @@ import pytest
 import tensorflow as tf
 
 from modules import progress
+from modules.recommendation import batches as batches_module
 from modules.recommendation import fit as fit_module
-from modules.recommendation.fit import Fitted, buckets, class_weights, fit, recency_weights
+from modules.recommendation import loss as loss_module
+from modules.recommendation.batches import buckets, entries_of, plan_batches
+from modules.recommendation.fit import Fitted, fit
 from modules.recommendation.layout import FIRST_WORD, Codes, Layout
+from modules.recommendation.loss import class_weights, recency_weights
 from modules.recommendation.model import build_network
 from modules.recommendation.sequences import Sequences
 from modules.recommendation.settings import RecommendationSettings
@@ -44,7 +48,7 @@ SETTINGS = RecommendationSettings(
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Operation by operation, all lengths in one batch: a few steps take less time than building a graph."""
-    monkeypatch.setattr(fit_module, "buckets", lambda length: [length])
+    monkeypatch.setattr(batches_module, "buckets", lambda length: [length])
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
@@ -196,7 +200,7 @@ def test_effect_penalty_is_the_variance_of_the_effects(eager: None) -> None:
 def test_every_answer_counts_the_same_in_batches_of_any_length(eager: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short journeys have batches of their own; a batch's loss grows with its number of answers."""
     found: list[tuple[float, float]] = []
-    original = fit_module._Learner.compute_loss
+    original = loss_module.Learner.compute_loss
 
     def compute_loss(self: Any, x: Any, y: Any, y_pred: Any, *args: Any, **kwargs: Any) -> Any:
         same = y_pred | {"action_logits": y_pred["action_logits"] * 0}  # every answer costs log(4)
@@ -204,8 +208,8 @@ def test_every_answer_counts_the_same_in_batches_of_any_length(eager: None, monk
         found.append((float(loss), float((np.asarray(y["action"]) >= 0).sum())))
         return loss
 
-    monkeypatch.setattr(fit_module, "buckets", lambda length: [0, length])
-    monkeypatch.setattr(fit_module._Learner, "compute_loss", compute_loss)
+    monkeypatch.setattr(batches_module, "buckets", lambda length: [0, length])
+    monkeypatch.setattr(loss_module.Learner, "compute_loss", compute_loss)
     train(SETTINGS.model_copy(update={"epochs": 1, "conversion_weight": 0.0, "effect_penalty": 0.0}), validation=None)
     loss, answers = np.array(found).T
     assert len(loss) == 2
@@ -254,8 +258,8 @@ def test_buckets_end_with_the_longest_history(length: int) -> None:
 @pytest.mark.parametrize("buffer", [1, 7, 1000])
 def test_batches_hold_every_entry_once_and_waste_little(buffer: int) -> None:
     data = journeys(100, 0)
-    entries = fit_module._entries(data, data.answers(), causal=True)
-    plans = [fit_module._plan(entries, 16, buffer, seed) for seed in (0, 0, 1)]
+    entries = entries_of(data, data.answers(), causal=True)
+    plans = [plan_batches(entries, 16, buffer, seed) for seed in (0, 0, 1)]
     for order, start, end, padded in plans:
         drawn = [order[a:b] for a, b in zip(start, end, strict=True)]
         assert sorted(np.concatenate(drawn)) == list(range(100))

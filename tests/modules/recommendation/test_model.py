@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from modules.recommendation.layers import ActionCounts, Embeddings
 from modules.recommendation.layout import FIRST_WORD, UNKNOWN, Codes, Layout
-from modules.recommendation.model import ActionCounts, Embeddings, build_network
+from modules.recommendation.model import build_network
 from modules.recommendation.settings import RecommendationSettings
 
 LENGTH, ACTIONS = 6, 3
