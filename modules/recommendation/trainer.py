@@ -68,7 +68,7 @@ def run_fn(fn_args: FnArgs) -> None:
             layout,
             settings,
             devices,
-            parts["train"],
+            parts["train"].with_beginnings(),
             parts.get("validation"),
             checkpoint_dir=checkpoints,
             tensorboard_dir=fn_args.model_run_dir,

@@ -75,3 +75,22 @@ def test_inputs_end_with_the_longest_history() -> None:
 def test_arrays_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="'time': 1"):
         dataclasses.replace(two_journeys(), time=np.zeros(1, np.int64))
+
+
+def test_a_journey_learned_from_its_second_event_on_is_learned_from_its_beginning_too() -> None:
+    """Lengths 0, 2, 3, 3: the third window starts in the middle of its journey, the last is all of one with a start."""
+    journeys = Sequences(
+        event_codes=np.array([[0, 0, 0], [3, 4, 0], [3, 4, 5], [3, 4, 5]], np.int32)[..., None],
+        event_numbers=np.zeros((4, 3, 0), np.float32),
+        length=np.array([0, 2, 3, 3], np.int32),
+        lead_codes=np.zeros((4, 0), np.int32),
+        lead_numbers=np.zeros((4, 0), np.float32),
+        next_action=np.array([0, 1, 2, 2], np.int32),
+        outcome=np.full(4, np.nan, np.float32),
+        positions=np.array([1, 2, 1, 4], np.int32),
+        time=np.zeros(4, np.int64),
+    )
+    found = journeys.with_beginnings()
+    assert found.positions.tolist() == [1, 3, 1, 4]
+    assert found.answers()[1].tolist() == [0, 1, 1, -1]
+    assert journeys.answers()[1].tolist() == [-1, 1, 1, -1]
