@@ -22,6 +22,7 @@ from modules.errors import DataError
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT.parent / "shared" / "data"
 SEEDS = (0, 1, 2)
+HALF_LIVES_DAYS = (15, 30, 60, 120)
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ def run(rows: int | None = None, as_json: bool = False) -> dict[str, Any]:
     for protocol in PROTOCOLS:
         with tempfile.TemporaryDirectory(prefix="aiqleads-next-action-") as folder:
             seeds = [_measure(protocol, seed, Path(folder)) for seed in SEEDS]
+            counted = count(protocol, Path(folder))
         mean = {key: float(np.mean([one[key] for one in seeds])) for key in seeds[0]}
-        result[protocol.name] = {"mean": mean, "seeds": seeds}
+        result[protocol.name] = {"mean": mean, "counted": counted, "seeds": seeds}
         if not as_json:
-            print(protocol.name, {key: round(value, 4) for key, value in mean.items()}, flush=True)
+            print(protocol.name, {key: round(value, 4) for key, value in (mean | counted).items()}, flush=True)
     return result
 
 
@@ -108,3 +110,33 @@ def _measure(protocol: Protocol, seed: int, root: Path) -> dict[str, float]:
     verdict = read_verdict(max(evaluations, key=lambda path: int(path.name)))
     figures = {name: value for name, value in verdict.candidate.items() if not name.startswith("conversion")}
     return {**figures, "run_s": time.perf_counter() - begin}
+
+
+def count(protocol: Protocol, root: Path) -> dict[str, float]:
+    """Share correct of the counting predictors, from the examples and the Transform graph of a finished run."""
+    import tensorflow_transform as tft
+
+    from modules.configuration import parse_override
+    from modules.recommendation.read import decisions, read_sequences
+    from modules.recommendation.reference_predictors import recent_followers, suffix_counts
+    from modules.recommendation.transform_layout import JourneyTransformConfig, layout
+    from pipeline.config import load_run
+
+    settings = dict(parse_override(f"{key}={value}") for key, value in {**FIXED, **protocol.settings}.items())
+    run = load_run(PROJECT / "configs" / f"{protocol.config}.yaml", overrides=settings)
+    config = JourneyTransformConfig.from_custom_config(
+        {"dataset": run.dataset.model_dump_json(), "model": run.config.model.model_dump_json()}
+    )
+    (examples,) = root.glob("artifacts/*/JourneyExampleGen/examples/*")
+    graphs = root.glob("artifacts/*/Transform/transform_graph/*")
+    output = tft.TFTransformOutput(str(max(graphs, key=lambda path: int(path.name))))
+    columns = layout(config, output)
+    train = read_sequences([f"{examples}/Split-train/*"], output, columns, causal=True)
+    test = decisions([f"{examples}/Split-test/*"], output, columns)
+    actions = len(columns.actions)
+    known = test.next_action >= 0
+    total = len(known)
+    right = {"longest_suffix": suffix_counts(train, test, actions) == test.next_action[known]}
+    for days in HALF_LIVES_DAYS:
+        right[f"recent_{days}_days"] = recent_followers(train, test, actions, days) == test.next_action[known]
+    return {name: float(hits.sum() / total) for name, hits in right.items()}
