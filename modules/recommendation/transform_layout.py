@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import tensorflow_transform as tft
-from pydantic import model_validator
 
 from modules.errors import DataError
 from modules.features import Feature, Kind
@@ -31,12 +30,6 @@ class JourneyTransformConfig(ComponentConfig):
 
     dataset: JourneyDataset
     model: RecommendationSettings = RecommendationSettings()
-
-    @model_validator(mode="after")
-    def _one_vocabulary_of_a_name(self) -> JourneyTransformConfig:
-        if any(f.name == ACTION for f in self.dataset.features):
-            raise ValueError(f"feature {ACTION!r}: the vocabulary of actions has this name; choose another `name`")
-        return self
 
     @property
     def length(self) -> int:

@@ -188,7 +188,7 @@ def test_features_missing_from_the_schema_or_of_fixed_shape_are_named():
 
 def test_a_lead_feature_may_not_take_the_name_of_the_actions():
     renamed = DATASET.features[0].model_copy(update={"name": "action"})
-    with pytest.raises(ValueError, match="choose another `name`"):
+    with pytest.raises(ValueError, match="feature 'action': the name is taken"):
         JourneyTransformConfig(dataset=DATASET.model_copy(update={"features": (renamed,)}))
 
 
