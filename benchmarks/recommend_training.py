@@ -119,8 +119,10 @@ def _ready_batches(data: Sequences, size: int) -> list[tuple[dict[str, tf.Tensor
             batches.append(
                 ({k: tf.constant(v) for k, v in inputs.items()}, {k: tf.constant(v) for k, v in targets.items()})
             )
-    order = np.random.default_rng(0).permutation(len(batches))
-    return [batches[i] for i in order]
+    # Keras takes a dimension for a fixed one where the first two batches of a generator agree in it, so the shortest
+    # and the longest batch come first (they were built in order of length).
+    middle = np.random.default_rng(0).permutation(np.arange(1, len(batches) - 1))
+    return [batches[i] for i in (0, len(batches) - 1, *middle)]
 
 
 def _plain_seconds(layout: Layout, settings: RecommendationSettings, data: Sequences) -> list[float]:
