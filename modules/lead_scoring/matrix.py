@@ -6,6 +6,7 @@ and holding the floats in memory more than the quantised matrix itself; so the f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Spool:
         self._path = path
         self._sizes: list[int] = []
         self._width = len(columns)
+        self._chosen: NDArray[np.intp] | None = None
         labels, times = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
         position = np.asarray(columns)
         with path.open("wb") as out:
@@ -61,7 +63,15 @@ class Spool:
         """Batches in order, float32 [rows, columns]."""
         with self._path.open("rb") as source:
             for rows in self._sizes:
-                yield np.fromfile(source, np.float32, rows * self._width).reshape(rows, self._width)
+                batch = np.fromfile(source, np.float32, rows * self._width).reshape(rows, self._width)
+                yield batch if self._chosen is None else batch[:, self._chosen]
+
+    def choose(self, columns: Sequence[int]) -> Spool:
+        """The same rows with some of the columns, by their place in this spool; shares the file."""
+        chosen = np.asarray(columns, np.intp)
+        view = copy.copy(self)
+        view._chosen = chosen if self._chosen is None else self._chosen[chosen]
+        return view
 
     def check(self, split: str) -> Spool:
         """Returns self.

@@ -13,13 +13,11 @@ import xgboost as xgb
 from modules import progress
 from modules.errors import ConfigError
 from modules.lead_scoring import booster as boosters
-from modules.lead_scoring import calibration as calibrations
 from modules.lead_scoring import manifest as manifests
 from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
+from modules.lead_scoring.learn import learn
 from modules.lead_scoring.matrix import Spool
 from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
-from modules.probability import expected_calibration_error, log_loss
-from modules.roc import area_under_roc
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 from modules.transform_batches import TransformedBatches, files_of
@@ -48,8 +46,7 @@ def run_fn(fn_args: FnArgs) -> None:
     clock = Clock()
     config = TransformConfig.from_custom_config(fn_args.custom_config)
     output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    learned = [f.name for f in config.dataset.table if vocabulary_size(f, config)]
-    vocabularies = read_vocabularies(output, learned)
+    vocabularies = read_vocabularies(output, [f.name for f in config.dataset.table if vocabulary_size(f, config)])
     features = transformed_features(config, vocabularies)
     columns_hash = manifests.columns_hash(features, vocabularies)
     base = _base_booster(fn_args, config, columns_hash)
@@ -63,41 +60,30 @@ def run_fn(fn_args: FnArgs) -> None:
             progress.report(done, len(patterns), f"transforming {split}")
             spools[split] = _spool(split, patterns[split], output, features, config, Path(folder)).check(split)
         clock.lap("transform")
-        fitted = boosters.fit(
-            spools["train"],
-            spools.get("validation"),
+        learned = learn(
+            spools,
             features,
             config.model,
-            Path(fn_args.model_run_dir) if fn_args.model_run_dir else None,
-            base,
+            log_dir=Path(fn_args.model_run_dir) if fn_args.model_run_dir else None,
+            base=base,
+            clock=clock,
         )
-        clock.lap("fit")
-        margins = {split: fitted.margins(spools[split]) for split in spools if split != "train"}
-        labels = {split: spool.labels for split, spool in spools.items()}
-        calibration = calibrations.fit(margins["calibration"], labels["calibration"], config.model.calibration)
-        clock.lap("calibrate")
         rows = {split: len(spool) for split, spool in spools.items()}
 
-    model = LeadScoringModel(output, fitted.booster, calibration, config.dataset.table, [f.position for f in features])
-    metrics = {}
-    for split in margins:
-        p, y = calibration(margins[split])["probability"], labels[split]
-        metrics[split] = {
-            "logloss": log_loss(p, y),
-            "auc": area_under_roc(p, y),
-            "calibration_error": expected_calibration_error(p, y),
-        }
+    booster = learned.fitted.booster
+    positions = [f.position for f in learned.features]
+    model = LeadScoringModel(output, booster, learned.calibration, config.dataset.table, positions)
     clock.lap("compile")
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "lead-scoring"),
         dataset=config.dataset.name,
         rows=rows,
-        metrics=metrics,
-        best_iteration=fitted.best_iteration,
-        rounds_fitted=max((len(v) for m in fitted.curves.values() for v in m.values()), default=0),
+        metrics=learned.metrics,
+        best_iteration=learned.fitted.best_iteration,
+        rounds_fitted=max((len(v) for m in learned.fitted.curves.values() for v in m.values()), default=0),
         warm_start=base is not None,
         features=config.dataset.table.names,
-        columns=manifests.columns_of(features),
+        columns=manifests.columns_of(learned.features),
         columns_hash=columns_hash,
         libraries=library_versions("xgboost"),
         seconds=clock.laps,
@@ -107,10 +93,10 @@ def run_fn(fn_args: FnArgs) -> None:
         model.serving_functions,
         fn_args.serving_model_dir,
         {
-            manifests.BOOSTER: bytes(fitted.booster.save_raw("ubj")),
+            manifests.BOOSTER: bytes(booster.save_raw("ubj")),
             MANIFEST: manifest.model_dump_json(indent=1),
-            manifests.IMPORTANCE: json.dumps(boosters.importances(fitted.booster, features), indent=1),
-            manifests.CALIBRATION: calibration.to_json(),
+            manifests.IMPORTANCE: json.dumps(boosters.importances(booster, learned.features), indent=1),
+            manifests.CALIBRATION: learned.calibration.to_json(),
         },
         METHOD_NAMES,
     )

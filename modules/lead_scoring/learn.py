@@ -1,0 +1,85 @@
+"""From transformed rows to everything that is learned from them: the booster and its calibration.
+
+The Trainer, every fold of cross-validation and every trial of the Tuner learn in this one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xgboost as xgb
+from numpy.typing import NDArray
+
+from modules.lead_scoring import booster as boosters
+from modules.lead_scoring import calibration as calibrations
+from modules.lead_scoring.calibration import Calibration
+from modules.lead_scoring.matrix import Spool
+from modules.lead_scoring.settings import LeadScoringSettings
+from modules.probability import expected_calibration_error, log_loss
+from modules.roc import area_under_roc
+from modules.training import Clock
+from modules.transform_features import TransformedFeature
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a lead-scoring model is made of.
+
+    Attributes:
+      fitted: the booster and its loss curves.
+      features: the columns the booster was fitted to, in its order.
+      calibration: margins to probability, interval and score.
+      margins: log-odds by split, float32 [n], of every split but train.
+      metrics: by split, name and value (logloss, auc, calibration error).
+    """
+
+    fitted: boosters.FittedBooster
+    features: tuple[TransformedFeature, ...]
+    calibration: Calibration
+    margins: dict[str, NDArray[np.float32]]
+    metrics: dict[str, dict[str, float]]
+
+
+def learn(
+    spools: Mapping[str, Spool],
+    features: Sequence[TransformedFeature],
+    settings: LeadScoringSettings,
+    *,
+    log_dir: Path | None = None,
+    base: xgb.Booster | None = None,
+    clock: Clock | None = None,
+) -> Learned:
+    """Fits the booster to train, stopped by validation, and calibrates it on calibration.
+
+    Args:
+      spools: rows by split: train, calibration, and validation unless all rounds are trained.
+      features: the columns of all of them.
+      settings: the model's settings.
+      log_dir: where TensorBoard finds the loss curves.
+      base: booster to continue from.
+      clock: told when fitting and calibrating end.
+
+    Raises:
+      ConfigError: see `booster.fit`.
+    """
+    clock = clock or Clock()
+    fitted = boosters.fit(spools["train"], spools.get("validation"), features, settings, log_dir, base)
+    clock.lap("fit")
+    margins = {split: fitted.margins(spool) for split, spool in spools.items() if split != "train"}
+    calibration = calibrations.fit(margins["calibration"], spools["calibration"].labels, settings.calibration)
+    clock.lap("calibrate")
+    metrics = {split: metrics_of(calibration, m, spools[split].labels) for split, m in margins.items()}
+    return Learned(fitted, tuple(features), calibration, margins, metrics)
+
+
+def metrics_of(calibration: Calibration, margins: NDArray[np.float32], labels: NDArray[np.float32]) -> dict[str, float]:
+    """Log loss, area under the ROC curve and calibration error of margins [n] against labels [n]."""
+    p = calibration(margins)["probability"]
+    return {
+        "logloss": log_loss(p, labels),
+        "auc": area_under_roc(p, labels),
+        "calibration_error": expected_calibration_error(p, labels),
+    }
