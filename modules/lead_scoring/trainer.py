@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_transform as tft
 import xgboost as xgb
 
-from modules import progress
 from modules.errors import ConfigError
 from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import manifest as manifests
 from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
 from modules.lead_scoring.learn import learn
-from modules.lead_scoring.matrix import Spool
+from modules.lead_scoring.spools import spools
 from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
-from modules.transform_batches import TransformedBatches, files_of
 from modules.transform_config import TransformConfig
-from modules.transform_features import FEATURES, LABEL, TIME, TransformedFeature, transformed_features, vocabulary_size
+from modules.transform_features import transformed_features, vocabulary_size
 from modules.vocabulary import read_vocabularies
 
 
@@ -55,20 +52,17 @@ def run_fn(fn_args: FnArgs) -> None:
         patterns = split_patterns(fn_args.train_files, fn_args.eval_files)
         if config.model.validation_split == 0:
             patterns.pop("validation", None)
-        spools: dict[str, Spool] = {}
-        for done, split in enumerate(patterns):
-            progress.report(done, len(patterns), f"transforming {split}")
-            spools[split] = _spool(split, patterns[split], output, features, config, Path(folder)).check(split)
+        rows_of = spools(patterns, output, features, config, Path(folder))
         clock.lap("transform")
         learned = learn(
-            spools,
+            rows_of,
             features,
             config.model,
             log_dir=Path(fn_args.model_run_dir) if fn_args.model_run_dir else None,
             base=base,
             clock=clock,
         )
-        rows = {split: len(spool) for split, spool in spools.items()}
+        rows = {split: len(spool) for split, spool in rows_of.items()}
 
     booster = learned.fitted.booster
     positions = [f.position for f in learned.features]
@@ -100,26 +94,6 @@ def run_fn(fn_args: FnArgs) -> None:
         },
         METHOD_NAMES,
     )
-
-
-def _spool(
-    split: str,
-    patterns: Sequence[str],
-    output: tft.TFTransformOutput,
-    features: Sequence[TransformedFeature],
-    config: TransformConfig,
-    folder: Path,
-) -> Spool:
-    columns = [FEATURES, LABEL]
-    if config.model.recency_half_life_days is not None and TIME in output.transformed_feature_spec():
-        columns.append(TIME)
-    batches = TransformedBatches(patterns, output, columns, raw=not holds_transformed(patterns))
-    return Spool(folder / split, batches, [f.position for f in features])
-
-
-def holds_transformed(patterns: Sequence[str]) -> bool:
-    """Whether the files hold transformed examples: Transform names its outputs, and only those, like that."""
-    return any(Path(f).name.startswith("transformed_examples") for f in files_of(patterns)[:1])
 
 
 def _base_booster(fn_args: FnArgs, config: TransformConfig, columns_hash: str) -> xgb.Booster | None:
