@@ -42,7 +42,8 @@ SliceFeatures = Annotated[
 ]
 
 
-def _require_known(names: Iterable[str], family: MetricFamily) -> None:
+def require_known(names: Iterable[str], family: MetricFamily) -> None:
+    """Raises ValueError, with the nearest known name, unless all names are metrics of the family."""
     for name in names:
         if name not in family.metrics:
             nearest = difflib.get_close_matches(name, family.metrics, 1)
@@ -69,7 +70,7 @@ class Thresholds(pydantic.BaseModel):
     @pydantic.field_validator("min", "max", "change")
     @classmethod
     def _metrics_are_known(cls, bounds: Bounds) -> Bounds:
-        _require_known(bounds, cls.family)
+        require_known(bounds, cls.family)
         return bounds
 
     @pydantic.field_validator("change")
