@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modules.clock import DAY, HOUR, MINUTE, hour, weekday
 from modules.recommendation.layout import FIRST_WORD, PADDING, Codes
 
 Array = NDArray[Any]
-
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 GAP_BOUNDARIES: tuple[int, ...] = (
     *(1, 2, 3, 5, 10, 20, 40),
@@ -51,9 +50,6 @@ COLUMNS: tuple[Codes, ...] = (
 )
 """Columns in the order of the network's inputs, behind the attributes of an event."""
 
-EPOCH_WEEKDAY = 3
-"""1 January 1970 was a Thursday; Monday is 0."""
-
 
 def codes(times: Array, lengths: Array, journey_start: Array) -> dict[str, NDArray[np.int32]]:
     """Codes of the times of events.
@@ -76,8 +72,8 @@ def codes(times: Array, lengths: Array, journey_start: Array) -> dict[str, NDArr
     values = {
         "gap": np.searchsorted(GAP_BOUNDARIES, np.maximum(times - before, 0), side="right"),
         "age": np.searchsorted(AGE_BOUNDARIES, np.maximum(times - start[:, None], 0), side="right"),
-        "hour": times % DAY // HOUR,
-        "weekday": (times // DAY + EPOCH_WEEKDAY) % 7,
+        "hour": hour(times),
+        "weekday": weekday(times),
     }
     used = np.arange(slots) < np.asarray(lengths).reshape(n, 1)
     return {name: np.where(used, FIRST_WORD + value, PADDING).astype(np.int32) for name, value in values.items()}

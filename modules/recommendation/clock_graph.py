@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from modules.clock import hour, weekday
 from modules.recommendation import clock
 from modules.recommendation.layout import FIRST_WORD, UNKNOWN
 
@@ -34,8 +35,6 @@ def clock_codes(times: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
         sorted_inputs=tf.constant(_BOUNDARIES), values=tf.reshape(seconds, [2, -1]), out_type=tf.int64
     )
     gap_and_age = tf.reshape(found, tf.shape(seconds))
-    hour = times % clock.DAY // clock.HOUR
-    weekday = (times // clock.DAY + clock.EPOCH_WEEKDAY) % 7
-    values = tf.stack([gap_and_age[0], gap_and_age[1], hour, weekday], axis=2)
+    values = tf.stack([gap_and_age[0], gap_and_age[1], hour(times), weekday(times)], axis=2)
     all_known = tf.stack([known & (before > 0), known & (start > 0), known, known], axis=2)
     return tf.where(all_known, FIRST_WORD + values, np.int64(UNKNOWN))
