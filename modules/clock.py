@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 EPOCH_WEEKDAY = 3
 """1 January 1970 was a Thursday; Monday is 0."""
 
-Seconds = TypeVar("Seconds")
-"""int64 array or tensor of any shape, seconds since 1970 UTC, negative before."""
+
+def hour(seconds: Any) -> Any:
+    """Hour of the day, UTC, 0-23.
+
+    Args:
+      seconds: int64 array or tensor of any shape, seconds since 1970 UTC, negative before.
+
+    Returns:
+      The same type and shape.
+    """
+    return seconds % DAY // HOUR
 
 
-def hour(seconds: Seconds) -> Seconds:
-    """Hour of the day, UTC, 0-23, in the type and shape of `seconds`."""
-    return seconds % DAY // HOUR  # type: ignore[operator]
-
-
-def weekday(seconds: Seconds) -> Seconds:
-    """Day of the week, UTC, 0-6, Monday first, in the type and shape of `seconds`."""
-    return (seconds // DAY + EPOCH_WEEKDAY) % 7  # type: ignore[operator]
+def weekday(seconds: Any) -> Any:
+    """Day of the week, UTC, 0-6, Monday first; otherwise as `hour`."""
+    return (seconds // DAY + EPOCH_WEEKDAY) % 7
