@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 import xgboost as xgb
 from numpy.typing import NDArray
 
@@ -220,6 +219,9 @@ class TensorBoard(xgb.callback.TrainingCallback):
         super().__init__()
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, dict[str, Any]]) -> bool:
+        # Processes that only fit start faster without TensorFlow.
+        import tensorflow as tf
+
         for data, metrics in evals_log.items():
             if data not in self._writers:
                 self._writers[data] = tf.summary.create_file_writer(str(self._folder / data))
