@@ -78,7 +78,7 @@ def read_dataset(text: str) -> AnyDataset:
 
 def _lead_columns(dataset: Dataset) -> Iterator[Column]:
     used = set()
-    for feature in dataset.features:
+    for feature in dataset.table:
         used.add(feature.name)
         yield _of_feature(feature, dataset.max_drift)
     yield Column(dataset.label_feature, "integer", least=0, most=1, fixed=True)

@@ -141,7 +141,7 @@ class Dataset(BaseModel):
         "to keep only the ones that converted early would raise the base rate",
     )
     as_of: dt.datetime | None = Field(default=None, description="date of the export; the newest row's time otherwise")
-    features: tuple[Feature, ...] = Field(min_length=1)
+    features: tuple[Feature, ...] = Field(min_length=1, description="the feature table, derived rows included")
     personal_data: tuple[PersonalData, ...] = ()
     leave_out: tuple[LeftOut, ...] = ()
     max_bad_rows: float = Field(default=0.001, ge=0, le=1, description="share of quarantined rows that stops the run")
@@ -160,7 +160,7 @@ class Dataset(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Dataset:
-        feature_columns = {f.source for f in self.features}
+        feature_columns = {f.source for f in self.table}
         for other in self.leave_out:
             if other.column in feature_columns:
                 raise ValueError(f"column {other.column!r} is both a feature and left out ({other.reason})")
@@ -178,6 +178,12 @@ class Dataset(BaseModel):
 
     @property
     def table(self) -> FeatureTable:
+        """The raw features: columns of the source file, inputs of every model."""
+        return FeatureTable(rows=tuple(f for f in self.features if not f.derived))
+
+    @property
+    def encoded(self) -> FeatureTable:
+        """All rows, derived ones too: what Transform turns into columns."""
         return FeatureTable(rows=self.features)
 
     @property

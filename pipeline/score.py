@@ -174,8 +174,8 @@ def _reading(options: ScoreOptions) -> Reading:
     dataset = load_leads(options.dataset)
     return Reading(
         id=options.id or dataset.id,
-        features={f.source: f.name for f in dataset.features if f.source != f.name},
-        missing={f.name: frozenset(f.missing_values) for f in dataset.features if f.missing_values},
+        features={f.source: f.name for f in dataset.table if f.source != f.name},
+        missing={f.name: frozenset(f.missing_values) for f in dataset.table if f.missing_values},
         delimiter=dataset.csv.delimiter,
         skip_bad=options.skip_bad,
         chunk=options.batch,

@@ -129,7 +129,7 @@ def _check(dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str
                 "warning", dataset.id, f"{repeated} of {len(identity)} ids are there already",
                 "one row per lead is expected; the same lead could be in training and test",
             )  # fmt: skip
-    for feature in dataset.features:
+    for feature in dataset.table:
         column = columns[feature.name].combine_chunks()
         yield from _values(feature.source, feature.kind, column)
         if len(label) and label.min() != label.max():
@@ -207,7 +207,7 @@ def _sentinel_number(name: str, values: np.ndarray, n: int) -> Iterator[Finding]
 
 def _personal(dataset: Dataset, texts: dict[str, pa.ChunkedArray], ignored: tuple[str, ...]) -> Iterator[Finding]:
     declared = {p.column for p in dataset.personal_data} | {c.column for c in dataset.leave_out} | set(ignored)
-    for name in {*texts, *(f.source for f in dataset.features)} - declared:
+    for name in {*texts, *(f.source for f in dataset.table)} - declared:
         what = "its name suggests personal data" if PERSONAL_NAME.search(name) else None
         if name in texts:
             values = [v.decode("utf-8", "replace") for v in texts[name].drop_null()[:1000].to_pylist()]

@@ -123,7 +123,7 @@ def make_layout(
         raise DataError(f"{where}: column {twice[0]!r} is there twice; which of them is meant?")
     if not with_label:
         # Only what a model reads is asked for; a new lead may lack the rest.
-        read = {dataset.id, *(f.source for f in dataset.features)}
+        read = {dataset.id, *(f.source for f in dataset.table)}
         wanted = {column: what for column, what in wanted.items() if column in read or column in names}
     missing = [(column, what) for column, what in wanted.items() if column not in names]
     if missing:
@@ -137,7 +137,7 @@ def make_layout(
             details.append(f"columns there are: {', '.join(names)}")
         raise DataError(f"{where}: {missing[0][1]} {missing[0][0]!r} is missing" + _more(len(missing) - 1), details)
     texts = {column for column, what in wanted.items() if what != "feature"}
-    texts |= {f.source for f in dataset.features if f.kind is not Kind.NUMERIC}
+    texts |= {f.source for f in dataset.table if f.kind is not Kind.NUMERIC}
     return Layout(
         names=names,
         columns=tuple(wanted),
@@ -168,7 +168,7 @@ def wanted_columns(dataset: Dataset, with_label: bool = True) -> dict[str, str]:
     for person in dataset.personal_data:
         if person.action == "hash":
             wanted.setdefault(person.column, "personal column to be hashed")
-    for feature in dataset.features:
+    for feature in dataset.table:
         wanted.setdefault(feature.source, "feature")
     return wanted
 

@@ -48,7 +48,7 @@ class RawBlock:
 def null_spellings(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     """Numeric source column -> spellings of 'missing' that are not numbers."""
     spellings: dict[str, tuple[str, ...]] = {}
-    for feature in dataset.features:
+    for feature in dataset.table:
         if feature.kind is Kind.NUMERIC:
             words = tuple(sorted({w for w in feature.missing_values if not _is_number(w)}))
             known = spellings.setdefault(feature.source, words)

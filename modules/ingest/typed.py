@@ -128,7 +128,7 @@ def type_block(
         known = pa.array([v.encode() for v in dataset.split.values], split_value.type)
         wrong = ~np.asarray(pa.compute.is_in(split_value, known))
         problems.add(wrong, Reason.SPLIT, dataset.split.column, f"one of {', '.join(dataset.split.values)}")
-    for feature in dataset.features:
+    for feature in dataset.table:
         values = raw.columns[feature.source]
         if feature.kind is Kind.NUMERIC:
             columns[feature.name], wrong = convert.numbers(values, feature.missing_values)

@@ -8,10 +8,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from modules.dataset import CsvFormat, LeftOut, PersonalData
-from modules.features import Feature, FeatureTable, Kind
+from modules.features import Feature, FeatureTable, Kind, refuse_options
 from modules.journeys import names
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+EVENT_OPTIONS = frozenset({"numeric", "categorical"})
+LEAD_OPTIONS = frozenset({"numeric", "categorical", "text"})
+"""Kinds and encoding options of the feature table that the journeys' Transform knows, for events and for leads."""
 
 
 class EventTable(BaseModel):
@@ -42,6 +46,7 @@ class EventTable(BaseModel):
             if names.history(row.name) in names.RESERVED or row.name in seen:
                 raise ValueError(f"event feature {row.name!r}: the name is taken")
             seen.add(row.name)
+        refuse_options(rows, EVENT_OPTIONS, "event features of journeys")
         return rows
 
 
@@ -138,6 +143,7 @@ class JourneyDataset(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> JourneyDataset:
         if self.features:
+            refuse_options(self.features, LEAD_OPTIONS, "features of a journey's lead")
             FeatureTable(rows=self.features)
         for feature in self.features:
             taken = (*names.RESERVED, names.ACTION, self.events.lead)

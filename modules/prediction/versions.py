@@ -110,7 +110,7 @@ def read_signature(model: ModelVersion, name: str = SIGNATURE) -> Signature:
 
 def check_inputs(model: ModelVersion, signature: Signature, dataset: Dataset) -> None:
     """ConfigError unless the dataset's features are what the model takes, by name and kind."""
-    kinds = {feature.name: feature.kind for feature in dataset.features}
+    kinds = {feature.name: feature.kind for feature in dataset.table}
     taken = {endpoint.name: endpoint.dtype for endpoint in signature.inputs}
     wrong = [f"{name}: the model takes it, the dataset has no such feature" for name in taken.keys() - kinds.keys()]
     for name in taken.keys() & kinds.keys():
