@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import shutil
-import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from modules.kept import KEPT_DAYS, folder_of, prune
 from modules.manifest import library_versions
 from modules.recommendation.fit import Epoch, Fitted
 from modules.recommendation.layout import Layout
@@ -26,11 +24,12 @@ from modules.recommendation.transform_layout import JourneyTransformConfig
 CHECKPOINT_DIR = "checkpoint_dir"
 """Key of custom_config: a folder that outlives a killed run."""
 
-KEPT_DAYS = 30
-"""A killed run that nobody continued for so long is forgotten."""
+__all__ = [
+    "CHECKPOINT_DIR", "FINISHED", "KEPT_DAYS", "checkpoint_folder", "fingerprint", "load_finished", "prune",
+    "save_finished",
+]  # fmt: skip
 
 FINISHED = "finished.npz"
-_FOLDER = re.compile(r"[0-9a-f]{16}")
 
 
 def checkpoint_folder(custom_config: Mapping[str, Any], config: JourneyTransformConfig, layout: Layout) -> Path | None:
@@ -45,23 +44,7 @@ def checkpoint_folder(custom_config: Mapping[str, Any], config: JourneyTransform
         "layout": layout.model_dump(mode="json"),
         "libraries": library_versions("keras"),
     }
-    return Path(parent) / hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def prune(keep: Path, days: float = KEPT_DAYS) -> None:
-    """Removes folders of killed runs beside `keep` in which nothing was written for so many days."""
-    if not keep.parent.is_dir():
-        return
-    limit = time.time() - days * 86_400
-    for folder in keep.parent.iterdir():
-        if folder == keep or folder.is_symlink() or not folder.is_dir() or not _FOLDER.fullmatch(folder.name):
-            continue
-        try:
-            newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-        except FileNotFoundError:  # its own run is at work there
-            continue
-        if newest < limit:
-            shutil.rmtree(folder, ignore_errors=True)
+    return folder_of(parent, deciding)
 
 
 def fingerprint(*parts: Sequences | None) -> str:
