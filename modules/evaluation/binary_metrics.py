@@ -26,7 +26,10 @@ DEFAULT_PLOT_POINTS = 100
 
 
 class BinaryClassification(SliceMetric):
-    """Metrics of `modules.evaluation.curves.METRICS`, a calibration plot and confusion matrices at thresholds."""
+    """Metrics of `modules.evaluation.curves.METRICS`, two calibration plots and confusion matrices at thresholds.
+
+    The intervals of one calibration plot are equally wide, those of the other, of output `quantiles`, equally heavy.
+    """
 
     def __init__(
         self,
@@ -96,6 +99,7 @@ class BinaryAggregation:
             (tfma_confusion_matrix_plot.CONFUSION_MATRIX_PLOT_NAME, ""): plots.confusion_matrix_plot(
                 statistics, self.plot_points
             ),
+            (tfma_calibration_plot.CALIBRATION_PLOT_NAME, plots.QUANTILES_OUTPUT): plots.quantile_plot(statistics),
         }
 
 

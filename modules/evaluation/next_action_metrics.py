@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from tensorflow_model_analysis.metrics import calibration_plot as tfma_calibration_plot
+from tensorflow_model_analysis.metrics import multi_class_confusion_matrix_plot as tfma_confusion
 
 from modules.errors import DataError
 from modules.evaluation import next_action_scores, next_action_statistics, plots
@@ -32,15 +33,18 @@ from modules.journeys.names import HISTORY_LENGTH, OUTCOME
 
 PROBABILITIES = "probabilities"
 CONVERSION = "conversion"
+ACTIONS = "actions"
+CONVERSION_QUANTILES = f"{CONVERSION}_{plots.QUANTILES_OUTPUT}"
 DEFAULT_NAME = "next_action"
 DEFAULT_PLOT_POINTS = 20
 
 
 class NextAction(SliceMetric):
-    """Metrics of `modules.evaluation.next_action_scores.METRICS` and two calibration plots.
+    """Metrics of `modules.evaluation.next_action_scores.METRICS`, calibration plots and the confusion of actions.
 
-    The plot without output name is of the top probability, the one of output `conversion` of the conversion probability
-    of the action that was taken.
+    The calibration plot without output name is of the top probability, the one of output `conversion` of the
+    conversion probability of the action that was taken, `conversion_quantiles` the same in intervals of equal weight;
+    the confusion has the output `actions`.
     """
 
     def __init__(self, plot_points: int = DEFAULT_PLOT_POINTS, name: str = DEFAULT_NAME, **bounds: Any) -> None:
@@ -117,6 +121,10 @@ class NextActionAggregation:
         return {
             (name, ""): plots.calibration_buckets(correct, probability, count),
             (name, CONVERSION): plots.calibration_plot(statistics.conversion, self.plot_points),
+            (name, CONVERSION_QUANTILES): plots.quantile_plot(statistics.conversion),
+            (tfma_confusion.MULTI_CLASS_CONFUSION_MATRIX_PLOT_NAME, ACTIONS): plots.action_confusion_plot(
+                statistics.confusion
+            ),
         }
 
 

@@ -62,6 +62,9 @@ CLASS_COUNTS = (
 RELIABILITY = ("count", "probability", "correct")
 LENGTH_COUNTS = ("count", "correct")
 
+MOST_CONFUSED = 65
+"""Rows of the confusion of actions: the unknown one, and 64 of the vocabulary."""
+
 # Numbers of one kind, over all groups, that are counted at a time.
 _BLOCK = 1 << 21
 
@@ -76,6 +79,8 @@ class ActionStatistics:
         behind the last row have none.
       reliability: float64 [TOP_BINS, len(RELIABILITY)]: decisions by the model's top probability.
       lengths: float64 [l, len(LENGTH_COUNTS)]: decisions by length of the history, 0 to l - 1.
+      confusion: float64 [c, c]: decisions by action taken (row) and by the model's prediction (column), numbered as
+        in `classes`; the last of MOST_CONFUSED stands for all actions from there on.
       conversion: conversion probabilities of the actions taken by outcome, where both are known.
     """
 
@@ -83,6 +88,7 @@ class ActionStatistics:
     classes: np.ndarray
     reliability: np.ndarray
     lengths: np.ndarray
+    confusion: np.ndarray
     conversion: histogram.ScoreHistogram
 
     def total(self, name: str) -> float:
@@ -101,6 +107,7 @@ def empty() -> ActionStatistics:
         np.zeros((0, len(CLASS_COUNTS))),
         np.zeros((TOP_BINS, len(RELIABILITY))),
         np.zeros((0, len(LENGTH_COUNTS))),
+        np.zeros((0, 0)),
         histogram.empty(),
     )
 
@@ -166,7 +173,8 @@ def build_groups(
     num_classes = 2 + int(max(columns[name].max(initial=-1) for name in ("label", "predicted", *BASELINES)))
     lengths = np.minimum(columns["history_length"], LONGEST)
     num_lengths = 1 + int(np.nan_to_num(lengths, nan=-1).max(initial=-1))
-    step = max(1, _BLOCK // max(num_classes, num_lengths, TOP_BINS))
+    num_confused = min(num_classes, MOST_CONFUSED)
+    step = max(1, _BLOCK // max(num_classes, num_lengths, TOP_BINS, num_confused**2))
     result = []
     for start in range(0, num_groups, step):
         stop = min(start + step, num_groups)
@@ -176,8 +184,9 @@ def build_groups(
         part["history_length"] = lengths[rows[low:high]]
         sums, classes = count.sums(part), count.classes(part, num_classes)
         reliability, by_length = count.reliability(part), count.lengths(part, num_lengths)
+        confusion = count.confusion(part, num_confused)
         result += [
-            ActionStatistics(sums[g], classes[g], reliability[g], by_length[g], conversions[start + g])
+            ActionStatistics(sums[g], classes[g], reliability[g], by_length[g], confusion[g], conversions[start + g])
             for g in range(stop - start)
         ]
     return result
@@ -224,6 +233,11 @@ class _Counter:
         counted = [known, known & (part["rank"] == 1)]
         return self._by(index, size, [column.astype(np.float64) for column in counted])
 
+    def confusion(self, part: dict[str, np.ndarray], size: int) -> np.ndarray:
+        label, predicted = (np.minimum(part[name].astype(np.int64) + 1, size - 1) for name in ("label", "predicted"))
+        pairs = self._by(label * size + predicted, size * size, [np.ones(label.size)])
+        return pairs.reshape(self._num_groups, size, size)
+
 
 def _predicted(part: dict[str, np.ndarray], predictor: str) -> np.ndarray:
     return part["predicted" if predictor == "model" else predictor]
@@ -267,6 +281,7 @@ def _add(left: ActionStatistics, right: ActionStatistics) -> ActionStatistics:
         _padded_sum(left.classes, right.classes),
         left.reliability + right.reliability,
         _padded_sum(left.lengths, right.lengths),
+        _padded_sum(left.confusion, right.confusion),
         left.conversion,
     )
 
@@ -274,7 +289,7 @@ def _add(left: ActionStatistics, right: ActionStatistics) -> ActionStatistics:
 def _padded_sum(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     longer, shorter = (left, right) if len(left) >= len(right) else (right, left)
     total = longer.copy()
-    total[: len(shorter)] += shorter
+    total[tuple(slice(size) for size in shorter.shape)] += shorter
     return total
 
 
@@ -293,7 +308,7 @@ class ActionBuilder:
     @property
     def num_bins(self) -> int:
         """Numbers held."""
-        counts = self._sum.classes.size + self._sum.lengths.size + self._sum.reliability.size
+        counts = sum(s.size for s in (self._sum.classes, self._sum.lengths, self._sum.reliability, self._sum.confusion))
         return self._conversion.num_bins + counts
 
     def result(self) -> ActionStatistics:

@@ -12,6 +12,12 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
 from modules.evaluation.histogram import ScoreHistogram
 
+QUANTILES = 200
+"""Intervals of `quantile_plot`."""
+
+QUANTILES_OUTPUT = "quantiles"
+"""Output name that tells `quantile_plot` from a plot over intervals of equal width."""
+
 
 def calibration_plot(histogram: ScoreHistogram, buckets: int) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
     """Sums of labels, predictions and weights in `buckets` intervals of equal width over [0, 1).
@@ -28,6 +34,52 @@ def calibration_plot(histogram: ScoreHistogram, buckets: int) -> metrics_for_sli
         np.bincount(index, weights, size),
         buckets,
     )
+
+
+def quantile_plot(
+    histogram: ScoreHistogram, buckets: int = QUANTILES
+) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
+    """Sums of labels, predictions and weights in at most `buckets` intervals that hold about equally many examples.
+
+    Curves over all thresholds follow from it however narrow the range is in which the predictions lie: with 200
+    intervals of equal weight each step of a ROC or gains curve is half a percent of the examples. Equal predictions
+    share an interval, so with few distinct ones the plot is exact. An interval ends where the next one begins.
+    """
+    predictions = histogram.predictions()
+    weights = histogram.positives + histogram.negatives
+    plot = metrics_for_slice_pb2.CalibrationHistogramBuckets()
+    total = float(weights.sum())
+    if total <= 0:
+        return plot
+    middle = np.cumsum(weights) - weights / 2
+    group = np.minimum((middle / total * buckets).astype(np.int64), buckets - 1)
+    starts = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
+    edges = [*predictions[starts].tolist(), float(np.nextafter(np.float32(predictions[-1]), np.float32(np.inf)))]
+    sums = np.add.reduceat(np.stack([histogram.positives, weights * predictions, weights]), starts, axis=1)
+    for (low, high), (label, prediction, weight) in zip(itertools.pairwise(edges), sums.T.tolist(), strict=True):
+        bucket = plot.buckets.add(lower_threshold_inclusive=low, upper_threshold_exclusive=high)
+        bucket.total_weighted_label.value = label
+        bucket.total_weighted_refined_prediction.value = prediction
+        bucket.num_weighted_examples.value = weight
+    return plot
+
+
+def action_confusion_plot(confusion: np.ndarray) -> metrics_for_slice_pb2.MultiClassConfusionMatrixAtThresholds:
+    """Decisions by action taken and action predicted, at the threshold 0; only pairs that occur.
+
+    Args:
+      confusion: float64 [c, c], see `modules.evaluation.next_action_statistics.ActionStatistics.confusion`; class ids
+        in the plot are rows less one, so -1 is an action outside of the vocabulary.
+    """
+    plot = metrics_for_slice_pb2.MultiClassConfusionMatrixAtThresholds()
+    matrix = plot.matrices.add(threshold=0.0)
+    for actual, predicted in np.argwhere(confusion > 0).tolist():
+        matrix.entries.add(
+            actual_class_id=actual - 1,
+            predicted_class_id=predicted - 1,
+            num_weighted_examples=float(confusion[actual, predicted]),
+        )
+    return plot
 
 
 def calibration_buckets(

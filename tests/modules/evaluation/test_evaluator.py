@@ -187,8 +187,10 @@ def test_plots_equal_those_of_tfma(first):
 
     def load(which):
         return {
-            record.slice_key.SerializeToString(): record.plot_keys_and_values[0].value
+            record.slice_key.SerializeToString(): item.value
             for record in writer.load_and_deserialize_plots(str(first[which].path))
+            for item in record.plot_keys_and_values
+            if not item.key.output_name
         }
 
     ours, stock = load("ours"), load("stock")

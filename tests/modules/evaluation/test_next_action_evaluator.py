@@ -153,7 +153,8 @@ def test_both_calibration_plots_are_written(compared):
         if not record.slice_key.single_slice_keys
         for item in record.plot_keys_and_values
     }
-    assert set(plots) == {(model, output) for model in ("candidate", "baseline") for output in ("", "conversion")}
+    outputs = ("", "conversion", "conversion_quantiles", "actions")
+    assert set(plots) == {(model, output) for model in ("candidate", "baseline") for output in outputs}
     candidate = read_verdict(compared[True].path).candidate
     top, conversion = plots["candidate", ""], plots["candidate", "conversion"]
     assert len(top) == len(conversion) == 22

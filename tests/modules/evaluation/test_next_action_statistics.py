@@ -42,6 +42,9 @@ def assert_same(left: statistics.ActionStatistics, right: statistics.ActionStati
         size = max(len(ours), len(theirs))
         np.testing.assert_array_equal(rows(ours, size), rows(theirs, size))
     np.testing.assert_allclose(left.reliability, right.reliability, rtol=1e-12)
+    confusions = [np.argwhere(s.confusion).tolist() for s in (left, right)]
+    assert confusions[0] == confusions[1]
+    assert left.confusion[left.confusion > 0].tolist() == right.confusion[right.confusion > 0].tolist()
     np.testing.assert_array_equal(left.conversion.keys, right.conversion.keys)
     np.testing.assert_array_equal(left.conversion.positives, right.conversion.positives)
     np.testing.assert_array_equal(left.conversion.negatives, right.conversion.negatives)
@@ -157,3 +160,19 @@ def test_no_decisions_are_neutral():
     assert_same(statistics.merge(statistics.empty(), built), built)
     assert_same(statistics.build(random_table(0)), statistics.empty())
     assert histogram.merge([]).keys.size == 0
+
+
+def test_confusion_counts_action_taken_by_action_predicted_and_folds_rare_actions_together():
+    from sklearn.metrics import confusion_matrix
+
+    table = random_table(500, seed=3, actions=6)
+    built = statistics.build(table)
+    expected = confusion_matrix(table[:, 0], table[:, 1], labels=range(-1, 6))
+    np.testing.assert_array_equal(built.confusion, expected[: len(built.confusion), : len(built.confusion)])
+    assert built.confusion.sum() == 500
+    np.testing.assert_array_equal(built.confusion.sum(axis=1), built.by_class("label"))
+
+    table = random_table(400, seed=3, actions=90)
+    many = statistics.build(table).confusion
+    assert many.shape == (statistics.MOST_CONFUSED, statistics.MOST_CONFUSED)
+    assert many[-1].sum() == (table[:, 0] >= statistics.MOST_CONFUSED - 2).sum()

@@ -41,3 +41,25 @@ def test_calibration_buckets_hold_sums_and_one_has_its_own():
 def test_plots_of_no_examples_are_empty():
     assert all(not b.num_weighted_examples.value for b in plots.calibration_plot(histogram.empty(), 3).buckets)
     assert all(not m.true_positives for m in plots.confusion_matrix_plot(histogram.empty(), 3).matrices)
+
+
+def test_quantile_buckets_hold_equal_shares_and_keep_equal_predictions_together():
+    plot = plots.quantile_plot(histogram.build([0, 1, 0, 1, 1, 0], [0.1, 0.2, 0.2, 0.2, 0.5, 0.75]), 3)
+    rows = [
+        (b.total_weighted_label.value, b.total_weighted_refined_prediction.value, b.num_weighted_examples.value)
+        for b in plot.buckets
+    ]
+    # Thirds of six examples; the three of 0.2 have their middle at 2.5 of 6, in the second third.
+    assert [r[0] for r in rows] == [0, 2, 1]
+    np.testing.assert_allclose([r[1] for r in rows], [0.1, 0.6, 1.25], rtol=1e-6)
+    assert [r[2] for r in rows] == [1, 3, 2]
+    lows = [b.lower_threshold_inclusive for b in plot.buckets]
+    assert lows == [np.float32(0.1), np.float32(0.2), 0.5]
+    assert [b.upper_threshold_exclusive for b in plot.buckets] == [*lows[1:], np.nextafter(np.float32(0.75), 1)]
+    assert not plots.quantile_plot(histogram.empty()).buckets
+
+
+def test_confusion_of_actions_lists_the_pairs_that_occur():
+    plot = plots.action_confusion_plot(np.array([[0, 2.0], [0, 3.0]]))
+    entries = [(e.actual_class_id, e.predicted_class_id, e.num_weighted_examples) for e in plot.matrices[0].entries]
+    assert entries == [(-1, 0, 2.0), (0, 0, 3.0)]
