@@ -9,16 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from modules.encoding.columns import TransformedFeature
 from modules.evaluation import curves, histogram
 from modules.evaluation.histogram import ScoreHistogram
 from modules.lead_scoring.learn import learn
 from modules.lead_scoring.matrix import Spool
 from modules.lead_scoring.settings import LeadScoringSettings
-from modules.transform_features import TransformedFeature
 
 HELD_OUT = "held_out"
 
@@ -31,6 +32,7 @@ class Fold:
       index: 0 to folds x repeats - 1.
       spools: rows by part: train, validation (none when the model's validation_split is 0), calibration, held_out.
       features: the columns of all of them.
+      folder: where its files lie; not needed any more when the fold is not.
       left_out: rows in no part of this fold.
       held_out_times: first and last time held out, seconds since 1970 UTC; None unless the folds follow time.
     """
@@ -38,6 +40,7 @@ class Fold:
     index: int
     spools: Mapping[str, Spool]
     features: tuple[TransformedFeature, ...]
+    folder: Path
     left_out: int = 0
     held_out_times: tuple[int, int] | None = None
 
@@ -69,7 +72,7 @@ class FoldResult:
 
 
 def fit_fold(
-    fold: Fold, settings: LeadScoringSettings, *, threshold: float = 0.5, keep_booster: bool = False
+    fold: Fold, settings: LeadScoringSettings, threshold: float = 0.5, keep_booster: bool = False
 ) -> FoldResult:
     """Fits booster and calibration to the fold's own rows and measures them on the rows held out.
 

@@ -20,7 +20,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from modules.validation.report import MetricSummary
+from modules.validation.report import FoldReport, MetricSummary
+
+HELD_OUT = "held_out"
 
 
 def summarize(
@@ -48,3 +50,11 @@ def summarize(
         low=mean - half,
         high=mean + half,
     )
+
+
+def summarize_folds(parts: Sequence[FoldReport], confidence: float) -> dict[str, MetricSummary]:
+    """The summary of every metric that all folds have."""
+    held_out = [part.rows[HELD_OUT] for part in parts]
+    train = [sum(part.rows.values()) - rows for part, rows in zip(parts, held_out, strict=True)]
+    names = [name for name in parts[0].metrics if all(name in part.metrics for part in parts)]
+    return {name: summarize([part.metrics[name] for part in parts], train, held_out, confidence) for name in names}

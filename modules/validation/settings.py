@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -71,8 +70,3 @@ class ValidationSettings(BaseModel):
     def without_bounds(self) -> ValidationSettings:
         """What the folds depend on; another bound is no reason to fit them again."""
         return self.model_copy(update={"min": {}, "max": {}})
-
-    def processes(self, cores: int | None = None) -> int:
-        """Folds that are fitted at a time: `workers`, or a process per core, never more than there are folds."""
-        cores = cores or len(os.sched_getaffinity(0))
-        return max(1, min(self.workers or cores, (self.folds or 1) * self.repeats))
