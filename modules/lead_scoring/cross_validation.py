@@ -17,9 +17,9 @@ from modules.lead_scoring.folds import Fold, FoldResult, fit_fold
 from modules.transform_config import TransformConfig
 from modules.validation.curves import pooled_roc
 from modules.validation.intervals import summarize_folds
-from modules.validation.report import CrossValidationReport
+from modules.validation.report import CrossValidationReport, FoldReport
 from modules.validation.settings import ValidationSettings
-from modules.validation.workers import fit_all
+from modules.validation.workers import fit_all, processes, threads
 
 
 def cross_validate(
