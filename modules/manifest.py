@@ -23,7 +23,9 @@ class Manifest(BaseModel):
 
     Attributes:
       trained_at: UTC, ISO 8601.
-      configuration: the effective configuration; `configuration_hash` is its hash.
+      configuration: the configuration of the run; `configuration_hash` is its hash.
+      settings: the model's settings in effect: as configured, with those of the Tuner laid over.
+      tuned: what the Tuner found, by setting.
       rows: number of rows by split.
       metrics: by split, name and value.
       seconds: time spent by stage.
@@ -40,6 +42,8 @@ class Manifest(BaseModel):
     metrics: dict[str, dict[str, float]]
     libraries: dict[str, str]
     seconds: dict[str, float]
+    settings: dict[str, Any] = {}
+    tuned: dict[str, Any] = {}
 
     @classmethod
     def load(cls, model_dir: str | Path) -> Self:

@@ -19,6 +19,7 @@ class FnArgs(Protocol):
     serving_model_dir: str
     model_run_dir: str | None
     base_model: str | None
+    hyperparameters: Mapping[str, Any] | None
     custom_config: Mapping[str, Any]
 
 

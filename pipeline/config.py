@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
@@ -18,6 +18,9 @@ from modules.lead_scoring.settings import LeadScoringSettings
 from modules.off_policy.settings import PolicyValueSettings
 from modules.recommendation.settings import RecommendationSettings
 from modules.serving_check.settings import ServingCheckSettings
+from modules.tuning.models import LEAD_SCORING, RECOMMENDATION
+from modules.tuning.settings import TuningSettings
+from modules.tuning.space import tunes
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -78,6 +81,9 @@ class LeadScoringConfig(PipelineConfig):
 
     kind: Literal["lead_scoring"] = "lead_scoring"
     model: LeadScoringSettings = LeadScoringSettings()
+    tuning: Annotated[TuningSettings | None, AfterValidator(tunes(LEAD_SCORING))] = Field(
+        default=None, description="the search for settings; null: those of `model` as they are"
+    )
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
@@ -86,6 +92,9 @@ class RecommendationConfig(PipelineConfig):
 
     kind: Literal["recommendation"]
     model: RecommendationSettings = RecommendationSettings()
+    tuning: Annotated[TuningSettings | None, AfterValidator(tunes(RECOMMENDATION))] = Field(
+        default=None, description="the search for settings; null: those of `model` as they are"
+    )
     evaluation: NextActionEvaluationSettings = NextActionEvaluationSettings()
     value: PolicyValueSettings = PolicyValueSettings()
 
@@ -165,6 +174,11 @@ class Run(BaseModel):
     def serving_dir(self) -> Path:
         """Where versions of this model are published: `<root>/serving/<servable>/<integer>/`."""
         return self.root / "serving" / self.servable
+
+    @property
+    def tuning_dir(self) -> Path:
+        """Where the trials of a search outlive a run that was killed."""
+        return self.root / "tuning" / self.servable
 
     @property
     def log_dir(self) -> Path:

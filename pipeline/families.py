@@ -25,7 +25,7 @@ class Family:
     Attributes:
       example_gen: id of the node that ingests.
       rows: what people call a row of the examples.
-      preprocessing_fn, run_fn: dotted paths for Transform and Trainer.
+      preprocessing_fn, tuner_fn, run_fn: dotted paths for Transform, Tuner and Trainer.
       make_example_gen: the ingesting component of a run, given the fingerprint of its files.
       eval_config: the Evaluator's configuration.
       not_inputs: what raw examples carry that a model must not read.
@@ -36,6 +36,7 @@ class Family:
     example_gen: str
     rows: str
     preprocessing_fn: str
+    tuner_fn: str
     run_fn: str
     make_example_gen: Callable[[Run, str], Any]
     eval_config: Callable[[Run], config_pb2.EvalConfig]
@@ -126,6 +127,7 @@ LEAD_SCORING = Family(
     example_gen="ColumnarExampleGen",
     rows="leads",
     preprocessing_fn="modules.preprocessing.preprocessing_fn",
+    tuner_fn="modules.lead_scoring.tuner.tuner_fn",
     run_fn="modules.lead_scoring.trainer.run_fn",
     make_example_gen=_lead_examples,
     eval_config=_binary_eval_config,
@@ -137,6 +139,7 @@ RECOMMENDATION = Family(
     example_gen="JourneyExampleGen",
     rows="decisions",
     preprocessing_fn="modules.recommendation.preprocessing.preprocessing_fn",
+    tuner_fn="modules.recommendation.tuner.tuner_fn",
     run_fn="modules.recommendation.trainer.run_fn",
     make_example_gen=_journey_examples,
     eval_config=_next_action_eval_config,

@@ -29,6 +29,7 @@ from pipeline.components.resolvers import (
 )
 from pipeline.components.statistics_gen import StatisticsGen
 from pipeline.components.transform import Transform
+from pipeline.components.tuner import Tuner
 from pipeline.config import LeadScoringConfig, RecommendationConfig, Run, code_hash
 from pipeline.families import family
 
@@ -44,7 +45,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
       enable_cache: False runs every component even if ML Metadata holds its result.
 
     Returns:
-      ExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> Trainer ->
+      ExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> [Tuner ->] Trainer ->
       latest blessed model -> Evaluator -> infrastructure check -> Pusher; and PolicyValue behind the Trainer for a
       recommendation model whose dataset has outcomes.
     """
@@ -102,6 +103,10 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
     )
     transform.add_upstream_node(gate)
     transform_graph = add(transform).outputs["transform_graph"]
+    best_hyperparameters = None
+    if config.tuning is not None:
+        tuner = add(_tuner(run, dataset_version, examples, schema, transform_graph, settings))
+        best_hyperparameters = tuner.outputs["best_hyperparameters"]
     base_model = None
     if isinstance(config, LeadScoringConfig) and config.model.warm_start:
         warm = add(
@@ -117,6 +122,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
             transform_graph=transform_graph,
             schema=schema,
             base_model=base_model,
+            hyperparameters=best_hyperparameters,
             custom_config={
                 **settings,
                 "configuration": json.dumps(
@@ -182,6 +188,27 @@ def _ingest(run: Run, dataset_version: str) -> list[Any]:
     # What stands behind the dash only tells the cache that other code has read the same files.
     example_gen = family(run).make_example_gen(run, f"{dataset_version}-{code_hash()}")
     return [example_gen, StatisticsGen(examples=example_gen.outputs["examples"])]
+
+
+def _tuner(
+    run: Run, dataset_version: str, examples: Any, schema: Any, transform_graph: Any, settings: dict[str, str]
+) -> Tuner:
+    """The search for settings, on raw examples of everything but the test part."""
+    assert run.config.tuning is not None
+    return Tuner(
+        tuner_fn=family(run).tuner_fn,
+        examples=examples,
+        schema=schema,
+        transform_graph=transform_graph,
+        custom_config={
+            **settings,
+            "tuning": run.config.tuning.model_dump_json(),
+            "dataset_version": dataset_version,
+            "tuning_dir": str(run.tuning_dir),
+        },
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["validation", "calibration"]),
+    )
 
 
 def _checkpoints(run: Run) -> dict[str, str]:

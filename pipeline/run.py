@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
     console.print(
         f"[bold]{run.servable}[/bold] on {run.dataset.name}, data {dataset_version[:12]}, configuration {run.hash}"
     )
+    if fresh:  # trials that are kept are results, too
+        shutil.rmtree(run.tuning_dir, ignore_errors=True)
     from pipeline.console import ConsoleListener
 
     rows = _Rows(run)
@@ -85,6 +88,7 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
 
 _ROWS_OF_SPLITS = {
     "Transform": ("train",),
+    "Tuner": ("train", "validation", "calibration"),
     "Trainer": ("train", "validation", "calibration"),
     "Evaluator": ("test",),
     "PolicyValue": ("test",),

@@ -39,6 +39,7 @@ class Summary:
     infra_blessed: bool
     pushed: Path | None
     value: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
 
     @property
     def blessed(self) -> bool:
@@ -47,6 +48,8 @@ class Summary:
     def show(self, console: Console) -> None:
         console.print()
         self.part.show_data(console)
+        for line in self.tuning:
+            console.print(line, markup=False)
         self.part.show_training(console)
         self._show_metrics(console)
         for line in self.value:
@@ -111,6 +114,11 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         blessing = results["InfraCheck"].outputs["blessing"][0]
         infra = json.loads((Path(blessing.uri) / "report.json").read_text())
         infra_blessed = blessing.get_int_custom_property("blessed") == 1
+    tuning: tuple[str, ...] = ()
+    if "Tuner" in results:
+        from modules.tuning.report import TuningReport
+
+        tuning = tuple(TuningReport.read(_uri(results, "Tuner", "tuner_results")).lines())
     value: tuple[str, ...] = ()
     if "PolicyValue" in results:
         from modules.off_policy.report import PolicyValueReport
@@ -124,6 +132,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         infra_blessed=infra_blessed is not False,
         pushed=pushed,
         value=value,
+        tuning=tuning,
     )
 
 

@@ -19,7 +19,8 @@ from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 from modules.transform_config import TransformConfig
-from modules.transform_features import transformed_features, vocabulary_size
+from modules.transform_features import transformed_features, vocabulary_names
+from modules.tuning.hyperparameters import tuned
 from modules.vocabulary import read_vocabularies
 
 
@@ -31,7 +32,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation_split is 0) and calibration, told apart by `Split-<name>` in their paths; raw or transformed
         examples. `custom_config`: `dataset` and `model` as JSON (TransformConfig), `configuration` as JSON,
         `configuration_hash`, `dataset_version`, `model_type`. `base_model`: SavedModel to continue from, read
-        with `warm_start` only.
+        with `warm_start` only. `hyperparameters`: of the Tuner, laid over the configured settings.
 
     Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json) to
     `serving_model_dir` and TensorBoard curves to `model_run_dir`.
@@ -42,8 +43,10 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     clock = Clock()
     config = TransformConfig.from_custom_config(fn_args.custom_config)
+    effective, found_by_tuner = tuned(config.model, fn_args.hyperparameters)
+    config = config.model_copy(update={"model": effective})
     output = tft.TFTransformOutput(fn_args.transform_graph_path)
-    vocabularies = read_vocabularies(output, [f.name for f in config.dataset.table if vocabulary_size(f, config)])
+    vocabularies = read_vocabularies(output, vocabulary_names(config))
     features = transformed_features(config, vocabularies)
     columns_hash = manifests.columns_hash(features, vocabularies)
     base = _base_booster(fn_args, config, columns_hash)
@@ -70,6 +73,8 @@ def run_fn(fn_args: FnArgs) -> None:
     clock.lap("compile")
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "lead-scoring"),
+        settings=config.model.model_dump(mode="json"),
+        tuned=found_by_tuner,
         dataset=config.dataset.name,
         rows=rows,
         metrics=learned.metrics,

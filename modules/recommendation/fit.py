@@ -94,6 +94,7 @@ def fit(
     *,
     checkpoint_dir: Path | str | None = None,
     tensorboard_dir: Path | str | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
     """Trains a network in place.
 
@@ -108,6 +109,7 @@ def fit(
       checkpoint_dir: where the state is kept after every epoch. With `settings.resume` a training that was killed
         goes on from there, if settings and data are the same; the file is removed at the end.
       tensorboard_dir: where the losses are written for TensorBoard, in `train/` and `validation/`.
+      on_epoch: told about each epoch, without those of the refit; what it raises ends the training.
     """
     if len(train) == 0:
         raise ValueError("no journeys to train on")
@@ -122,6 +124,7 @@ def fit(
     first_weights = [np.array(variable) for variable in network.variables]
 
     stage = _Stage(network, settings, "train", train, validation, settings.epochs, checkpoint, tensorboard_dir)
+    stage.on_epoch = on_epoch
     if checkpoint is None or checkpoint.stage() != "refit":
         stage.run()
     else:
@@ -176,6 +179,8 @@ class _Stage:
             if state is None
             else _State(stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss)
         )
+
+        self.on_epoch: Callable[[Epoch], None] | None = None
 
     def run(self) -> None:
         settings, network = self.settings, self.network
@@ -255,6 +260,8 @@ class _Stage:
                 state.best, state.best_epoch = weights, epoch.epoch
         if self.checkpoint is not None:
             self.checkpoint.save(state, self.network, optimizer)
+        if self.on_epoch is not None:
+            self.on_epoch(epoch)
         return self._finished()
 
 

@@ -30,6 +30,7 @@ from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
+from modules.tuning.hyperparameters import tuned
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -41,7 +42,8 @@ def run_fn(fn_args: FnArgs) -> None:
         `custom_config`: `dataset` and `model` as JSON (JourneyTransformConfig), `configuration` as JSON,
         `configuration_hash`, `dataset_version`, `model_type`, and checkpoints.CHECKPOINT_DIR if a killed run may
         be continued: a subfolder named by everything that decides the weights holds its state until the model is
-        written; those that nobody continued in checkpoints.KEPT_DAYS are removed.
+        written; those that nobody continued in checkpoints.KEPT_DAYS are removed. `hyperparameters`: of the Tuner, laid
+        over the configured settings.
 
     Writes the SavedModel with assets.extra/ (manifest.json, calibration.json, history.json) to `serving_model_dir` and
     TensorBoard curves to `model_run_dir`.
@@ -52,6 +54,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """
     clock = Clock()
     config = JourneyTransformConfig.from_custom_config(fn_args.custom_config)
+    effective, found_by_tuner = tuned(config.model, fn_args.hyperparameters)
+    config = config.model_copy(update={"model": effective})
     settings, dataset = config.model, config.dataset
     output = tft.TFTransformOutput(fn_args.transform_graph_path)
     layout = layout_of(config, output)
@@ -96,6 +100,8 @@ def run_fn(fn_args: FnArgs) -> None:
     clock.lap("compile")
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "recommendation"),
+        settings=settings.model_dump(mode="json"),
+        tuned=found_by_tuner,
         dataset=dataset.name,
         rows=rows,
         decisions={"train": learned, **{split: p.decisions for split, p in found.items()}},

@@ -31,6 +31,22 @@ def values_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(values)
 
 
+def tuned(settings: Settings, config: Mapping[str, Any] | None) -> tuple[Settings, dict[str, Any]]:
+    """Settings with those of the Tuner laid over, and the latter as the settings spell them.
+
+    Args:
+      settings: the configured ones.
+      config: `fn_args.hyperparameters`, or None.
+
+    Raises:
+      ConfigError: see `values_of` and `overlay`.
+    """
+    values = values_of(config)
+    effective = overlay(settings, values)
+    spelled = effective.model_dump(mode="json")
+    return effective, {name: spelled[name] for name in values}
+
+
 def overlay(settings: Settings, values: Mapping[str, Any]) -> Settings:
     """Settings with some values replaced; text that is none of the setting's values is read as JSON.
 

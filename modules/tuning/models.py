@@ -44,9 +44,10 @@ LEAD_SCORING = Tunable(
     settings=LeadScoringSettings,
     objectives={
         "auc": "maximize",
-        "logloss": "minimize",
         "average_precision": "maximize",
-        "calibration_error": "minimize",
+        "log_loss": "minimize",
+        "brier_score": "minimize",
+        "expected_calibration_error": "minimize",
     },
     space={
         "learning_rate": Parameter(low=0.01, high=0.3, log=True),

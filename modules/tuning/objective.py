@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -38,6 +39,11 @@ class Objective(Protocol):
 
 class Stopped(Exception):
     """A trial that is pruned within a fold."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def evaluate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +10,11 @@ from typing import Any
 from modules import progress
 from modules.errors import AiqleadsError, ConfigError
 from modules.tuning.models import Tunable
-from modules.tuning.objective import Objective, evaluate, refuse_baseline
+from modules.tuning.objective import Objective, cores, evaluate, refuse_baseline
 from modules.tuning.report import TuningReport
 from modules.tuning.settings import TuningSettings
 from modules.tuning.space import Space, resolve
 from modules.tuning.study import Attempt, Study
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def search(

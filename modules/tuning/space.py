@@ -9,7 +9,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -45,6 +45,17 @@ def check(settings: TuningSettings, model: Tunable) -> None:
         near = difflib.get_close_matches(settings.objective, model.objectives, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(model.objectives)}"
         raise ValueError(f"objective: a {model.kind} model is not measured by {settings.objective!r}; {hint}")
+
+
+def tunes(model: Tunable) -> Callable[[TuningSettings | None], TuningSettings | None]:
+    """A validator of pydantic for the `tuning` section of a model file; see `check`."""
+
+    def validator(settings: TuningSettings | None) -> TuningSettings | None:
+        if settings is not None:
+            check(settings, model)
+        return settings
+
+    return validator
 
 
 def contains(parameter: Parameter, value: Any) -> bool:

@@ -31,6 +31,7 @@ def arguments(trained, out, settings, **changes):
         "serving_model_dir": str(out / "model"),
         "model_run_dir": None,
         "base_model": None,
+        "hyperparameters": None,
         "custom_config": lead_table.custom_config(settings),
     }
     return SimpleNamespace(**{**values, **changes})

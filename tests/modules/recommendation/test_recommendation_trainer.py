@@ -68,6 +68,7 @@ def arguments(graph, examples, out, settings=SETTINGS, dataset=DATASET, **custom
         serving_model_dir=str(out / "model"),
         model_run_dir=str(out / "run"),
         base_model=None,
+        hyperparameters=None,
         custom_config={
             **config.to_custom_config(),
             "configuration": json.dumps({"model": "as set"}),
