@@ -143,8 +143,8 @@ def _of_feature(
         feature.max,
         "seen" if closed else None,
         name,
-        # Sentences hardly ever repeat, so of a text only its absence is compared.
-        measure="missing" if feature.kind is Kind.TEXT else "values",
+        # Sentences hardly ever repeat, and newer leads have newer dates: of both only their absence is compared.
+        measure="missing" if feature.kind in (Kind.TEXT, Kind.DATE) else "values",
         max_drift=feature.max_drift if feature.max_drift is not None else max_drift,
         what=feature.description,
     )

@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from modules.columns import AnyDataset, Column, columns
 from modules.drift import feature_statistics
+from modules.features import Kind
 
 Seen: TypeAlias = (
     schema_pb2.Schema
@@ -23,15 +24,19 @@ Seen: TypeAlias = (
 SHOWN_VALUES = 6
 """Categories named in a description; the rest is counted."""
 
+DATE_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+"""What dates look like in tf.Examples, the longest form; without the time at midnight."""
+
 
 def curate_schema(seen: Seen, dataset: AnyDataset) -> schema_pb2.Schema:
     """The schema of a dataset.
 
     Numeric features get the float domain [min, max] of the table (no NaN, no infinity), categorical ones a closed
-    domain of the values seen, unless `open_vocabulary`; text is open. Presence follows `max_missing`. A value is one
-    value, except in the lists of a history, which hold 0 to `history.length` values each, may be absent, and know "no
-    value here" as '' or NaN (how many of those is for the gate to judge: a schema cannot say it). The actions of a
-    history and the next one share a domain.
+    domain of the values seen, unless `open_vocabulary`; dates a time domain; text is open. Presence follows
+    `max_missing`. A value is one value, except in the lists of a history, which hold 0 to `history.length` values each,
+    may be absent, and know "no value here" as '' or NaN (how many of those is for the gate to judge: a schema cannot
+    say it). The actions of a history and the next one share a domain. Of texts and dates only the absence can drift,
+    which the gate measures: no comparator is set on what they say.
 
     Only the label of a table of leads has a fixed shape. Transform parses everything else as a sparse tensor, and a
     request may leave it out.
@@ -52,7 +57,9 @@ def curate_schema(seen: Seen, dataset: AnyDataset) -> schema_pb2.Schema:
         feature = schema.feature.add(name=column.name, type=_TYPES[column.type])
         _presence(feature, column)
         _notes(feature, column)
-        if column.type == "bytes":
+        if column.feature is not None and column.feature.kind is Kind.DATE:
+            feature.time_domain.string_format = DATE_FORMAT
+        elif column.type == "bytes":
             _string_domain(schema, feature, column, _words(column, every, known))
         else:
             _number_domain(feature, column)
@@ -185,6 +192,9 @@ def _facts(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> dict[str, 
     """What a schema demands of a feature, by aspect, in words."""
     names = {schema_pb2.FLOAT: "number", schema_pb2.INT: "integer", schema_pb2.BYTES: "words"}
     facts = {"type": names.get(feature.type, schema_pb2.FeatureType.Name(feature.type))}
+    is_date = feature.WhichOneof("domain_info") == "time_domain"
+    if is_date:
+        facts["type"] = "date"
     for domain in (feature.float_domain, feature.int_domain):
         if feature.WhichOneof("domain_info") == domain.DESCRIPTOR.name.replace("Domain", "_domain").lower():
             low = f"from {domain.min:g}" if domain.HasField("min") else ""
@@ -194,7 +204,7 @@ def _facts(feature: schema_pb2.Feature, schema: schema_pb2.Schema) -> dict[str, 
     if values:
         shown = ", ".join(map(repr, values[:SHOWN_VALUES]))
         facts["values"] = f"{len(values)} values: {shown}" + ("..." if len(values) > SHOWN_VALUES else "")
-    elif feature.type == schema_pb2.BYTES:
+    elif feature.type == schema_pb2.BYTES and not is_date:
         facts["values"] = "any value"
     if feature.value_count.max > 1:
         facts["count"] = f"up to {feature.value_count.max} of them"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
+from modules.features import Kind
 from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, opened, shown, written
 from serving.client import Client, LeadScore
 from serving.client.table import Chunk, LeadTable, Reading
@@ -176,6 +177,7 @@ def _reading(options: ScoreOptions) -> Reading:
         id=options.id or dataset.id,
         features={f.source: f.name for f in dataset.table if f.source != f.name},
         missing={f.name: frozenset(f.missing_values) for f in dataset.table if f.missing_values},
+        dates={f.name: f.format for f in dataset.table.of_kind(Kind.DATE)},
         delimiter=dataset.csv.delimiter,
         skip_bad=options.skip_bad,
         chunk=options.batch,

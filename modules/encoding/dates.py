@@ -26,6 +26,10 @@ import numpy as np
 import tensorflow as tf
 
 from modules.clock import DAY, HOUR, MINUTE, hour, weekday
+from modules.encoding.batch import Batch, Learning, Words
+from modules.encoding.columns import TransformedFeature
+from modules.features import Feature, Kind
+from modules.transform_config import TransformConfig
 
 Part = Literal["age", "weekday", "month", "hour"]
 
@@ -57,6 +61,35 @@ _DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 _DAYS_IN = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAYS_TO_1970 = 719_162
 _CYCLES: dict[Part, int] = {"weekday": 7, "month": 12, "hour": 24}
+
+
+def rows(config: TransformConfig) -> Sequence[Feature]:
+    """The rows this file encodes."""
+    return config.dataset.encoded.of_kind(Kind.DATE)
+
+
+def learnings(features: Sequence[Feature], config: TransformConfig) -> Sequence[Learning]:
+    """Nothing: no column of a date depends on data."""
+    return ()
+
+
+def columns(features: Sequence[Feature], config: TransformConfig, words: Words) -> Sequence[TransformedFeature | None]:
+    """The columns of the block, `date:age`, `date:weekday_sin` and so on."""
+    return [
+        TransformedFeature(
+            f"{row.name}:{name}", row.name, "date", -1, raw=row.raw if name in COLUMNS["age"] else (row.name,)
+        )
+        for row in features
+        for name in column_names(row.parts)
+    ]
+
+
+def encode(features: Sequence[Feature], batch: Batch) -> tf.Tensor:
+    """The block, float32 [n, columns]."""
+    places = {row.name: i for i, row in enumerate(features)}
+    text = tf.concat([batch.strings(row) for row in features], axis=1)
+    references = [None if row.reference is None else places[row.reference] for row in features]
+    return date_columns(text, [row.parts for row in features], references)
 
 
 def parse_seconds(text: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -136,7 +136,7 @@ def moments(values: pa.Array, pattern: str | None) -> Checked:
         micros = _parse_times(words(values), pattern)
     elif pa.types.is_integer(values.type):
         micros = pc.multiply(values.cast(pa.int64()), MICROS)
-    elif pa.types.is_temporal(values.type):
+    elif pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         micros = values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     else:
         micros = pa.nulls(len(values), pa.int64())

@@ -10,7 +10,7 @@ import pyarrow.compute
 
 from modules.dataset import Dataset
 from modules.features import Kind
-from modules.ingest import convert, hashing
+from modules.ingest import convert, dates, hashing
 from modules.ingest.quarantine import BadRow, Reason, shown
 from modules.ingest.raw import RawBlock, row_fields
 from modules.ingest.sources import SourceFile
@@ -30,8 +30,8 @@ class TypedBlock:
 
     Attributes:
       file: where they come from.
-      columns: name in tf.Examples -> array [rows]: features float32 or large_binary with null for missing, id
-        large_binary, time int64 seconds, label int64; hashed personal columns large_binary.
+      columns: name in tf.Examples -> array [rows]: features float32 or large_binary (dates as ISO 8601) with null for
+        missing, id large_binary, time int64 seconds, label int64; hashed personal columns large_binary.
       rows: number of good rows.
       records: number of records in the block, bad ones included.
       index: int64 [rows], which record of the block each row is.
@@ -113,7 +113,7 @@ def type_block(
     if dataset.time is not None and dataset.time_feature is not None and has_time(dataset, raw):
         if dataset.time.column is not None:
             seconds, wrong = convert.times(raw.columns[dataset.time.column], dataset.time.format)
-            expected = f"a date like {dataset.time.format or '2024-01-31 or 2024-01-31T12:00:00'}"
+            expected = f"a date like {dataset.time.format or dates.EXAMPLE}"
             problems.add(wrong, Reason.TIME, dataset.time.column, expected)
         else:
             order = dataset.time.month_order
@@ -133,6 +133,9 @@ def type_block(
         if feature.kind is Kind.NUMERIC:
             columns[feature.name], wrong = convert.numbers(values, feature.missing_values)
             problems.add(wrong, Reason.NUMBER, feature.source, "a number")
+        elif feature.kind is Kind.DATE:
+            columns[feature.name], wrong = dates.dates(values, feature.format, feature.missing_values)
+            problems.add(wrong, Reason.TIME, feature.source, f"a date like {feature.format or dates.EXAMPLE}")
         else:
             columns[feature.name] = convert.words(values, feature.missing_values)
     hidden_id = False

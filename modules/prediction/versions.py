@@ -15,7 +15,7 @@ from modules.publishing import versions
 SIGNATURE = "predict_columns"
 SAVED_MODEL = "saved_model.pb"
 _FIRST = ("score", "probability", "probability_low", "probability_high", "confidence")
-_DTYPE = {Kind.NUMERIC: DataType.DT_FLOAT, Kind.CATEGORICAL: DataType.DT_STRING, Kind.TEXT: DataType.DT_STRING}
+_DTYPE = {kind: DataType.DT_FLOAT if kind is Kind.NUMERIC else DataType.DT_STRING for kind in Kind}
 
 
 @dataclass(frozen=True)

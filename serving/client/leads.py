@@ -1,11 +1,12 @@
 """Leads as plain dicts -> requests, by what the model itself says of its features.
 
 A missing value is None, NaN, or a key that is not there. In a tensor a missing number is NaN and a missing string is
-empty; in a tf.Example the feature is absent.
+empty; in a tf.Example the feature is absent. A date or datetime becomes ISO 8601 text, which is how models take dates.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import math
 import numbers as abstract
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from modules import iso
 from modules.journeys import names
 from modules.native.protos import Example, SignatureDef, TensorProto
 from serving.client import tensors
@@ -30,6 +32,7 @@ HISTORY, CREATED = "history", "created"
 """What a lead may have beside the features of a model that reads journeys: its events, and when it came in."""
 
 _SHOWN = 60
+_MAY_BE_MISSING = (float, dt.date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +236,8 @@ class Features:
 
 def is_missing(value: object) -> bool:
     """None or NaN."""
-    # pandas writes a missing string as NaN.
-    return value is None or (isinstance(value, float) and value != value)
+    # pandas writes a missing string as NaN, and a missing datetime as something that is not itself either.
+    return value is None or (isinstance(value, _MAY_BE_MISSING) and value != value)
 
 
 def _number(value: Any) -> float:
@@ -271,6 +274,11 @@ def _text(value: Any) -> bytes:
         return b""
     if isinstance(value, bytes):
         return value
+    if isinstance(value, dt.date):
+        try:
+            return iso.date_text(value).encode()
+        except OverflowError:
+            raise ValueError(f"received {shown(value)}, which is not in the years 1 to 9999") from None
     if not isinstance(value, str):
         hint = f"; write it as text: {str(value)!r}" if type(value) in (int, float) else ""
         raise ValueError(f"received {shown(value)}{hint}")

@@ -18,9 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
+from modules import iso
 from modules.errors import DataError
 from serving.client.errors import LeadError
-from serving.client.leads import NAN, Feature, Features
+from serving.client.leads import NAN, Feature, Features, shown
 from serving.client.tensors import BOOL, FLOATS, INTEGERS, STRING
 
 USUAL_IDS = ("lead_id", "id")
@@ -38,6 +39,7 @@ class Reading:
 
     id: column that identifies a lead; `lead_id` or `id` if there is one otherwise.
     features: column -> feature, where the names differ. missing: feature -> spellings of 'missing'.
+    dates: feature that is a date -> how its text is to be read (strptime), None for ISO 8601.
     delimiter: of a CSV file; found out otherwise. skip_bad: leave bad rows out instead of stopping.
     chunk: rows at a time.
     """
@@ -45,6 +47,7 @@ class Reading:
     id: str | None = None
     features: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    dates: Mapping[str, str | None] = field(default_factory=dict)
     delimiter: str | None = None
     skip_bad: bool = False
     chunk: int = 512
@@ -189,6 +192,8 @@ class LeadTable:
     def _encode(self, feature: Feature, values: list[Any], bad: dict[int, str]) -> Sequence[object]:
         if feature.many:
             return values
+        if feature.name in self._reading.dates:
+            values = self._dates(feature.name, values, bad)
         try:
             return feature.encode(values)
         except LeadError:
@@ -198,6 +203,21 @@ class LeadTable:
                 except LeadError as error:
                     bad.setdefault(i, f"{error.feature}: {error.reason}")
             return array("f")
+
+    def _dates(self, name: str, values: Sequence[object], bad: dict[int, str]) -> list[object]:
+        """Text of dates as the model takes it."""
+        pattern = self._reading.dates[name]
+        absent = iso.date_spellings(self._reading.missing.get(name, ()), pattern)
+        found: list[object] = list(values)
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                continue
+            try:
+                text = iso.date_text(iso.read_date(value, pattern)) if value.strip() else None
+                found[i] = None if text in absent else text
+            except (ValueError, OverflowError):
+                bad.setdefault(i, f"{name}: expected a date like {pattern or '2024-01-31'}, received {shown(value)}")
+        return found
 
     def _meet(self, columns: Sequence[str]) -> None:
         """Takes note of columns seen for the first time."""
