@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -22,6 +23,25 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from numpy.typing import NDArray
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
+
+from modules.analysis import MOMENTS, Analyzer
+
+
+@dataclass(frozen=True)
+class Moments(Analyzer):
+    """Learns mean and deviation of one column, numbers of any shape; handed on as [mean, deviation]."""
+
+    name: str
+    key: ClassVar[str] = MOMENTS
+
+    def reduce(self, *columns: Any) -> Sequence[tf.Tensor]:
+        return [batch_moments(columns)]
+
+    def combiner(self) -> beam.CombineFn:
+        return MergeMoments(1)
+
+    def write(self, found: NDArray[np.float64], folder: str, index: int) -> list[float]:
+        return found[0].tolist()
 
 
 def moments(columns: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -88,7 +108,7 @@ class MergeMoments(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[NDArray[np.float64]], element: Any) -> list[NDArray[np.float64]]:
-        accumulator.append(np.asarray(element, np.float64))
+        accumulator.append(np.asarray(element, np.float64).reshape(-1, 3))
         return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[list[NDArray[np.float64]]]) -> list[NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -22,6 +22,8 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow_transform import annotators
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
+
+from modules.analysis import VOCABULARY_FILES, Analyzer
 
 EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 """What tft writes into a vocabulary without words: TensorFlow cannot load an empty lookup table."""
@@ -42,6 +44,30 @@ class VocabularySpec:
     name: str
     top_k: int
     min_count: int = 1
+
+
+@dataclass(frozen=True)
+class Vocabulary(Analyzer):
+    """Learns the vocabulary of one column, a string tensor of any shape; what is handed on is the path of its file."""
+
+    spec: VocabularySpec
+    key: ClassVar[str] = VOCABULARY_FILES
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.spec.name
+
+    def reduce(self, *columns: Any) -> Sequence[tf.Tensor]:
+        return unique_counts(columns[0])
+
+    def combiner(self) -> beam.CombineFn:
+        return _MergeColumn()
+
+    def write(self, found: pa.Table, folder: str, index: int) -> str:
+        path = str(Path(folder) / file_name(index, self.name))
+        with tf.io.gfile.GFile(path, "wb") as out:
+            out.write(b"\n".join([*select_words(found, self.spec), b""]))
+        return path
 
 
 def vocabularies(
@@ -155,6 +181,16 @@ class MergeCounts(beam.CombineFn):
 
     def extract_output(self, accumulator: list[list[pa.Table]]) -> list[pa.Table]:
         return [_sum(tables) for tables in accumulator]
+
+
+class _MergeColumn(MergeCounts):
+    """`MergeCounts` of a single column."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def extract_output(self, accumulator: list[list[pa.Table]]) -> pa.Table:
+        return super().extract_output(accumulator)[0]
 
 
 def select_words(table: pa.Table, spec: VocabularySpec) -> list[bytes]:

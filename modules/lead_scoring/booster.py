@@ -13,10 +13,10 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from modules import progress
+from modules.encoding.columns import TransformedFeature
 from modules.errors import ConfigError
 from modules.lead_scoring.matrix import Spool, SpoolIter, recency_weights
 from modules.lead_scoring.settings import LeadScoringSettings
-from modules.transform_features import TransformedFeature
 
 REPORT_SECONDS = 0.2
 

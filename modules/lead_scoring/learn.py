@@ -13,6 +13,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from modules.encoding.columns import TransformedFeature
 from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import calibration as calibrations
 from modules.lead_scoring.calibration import Calibration
@@ -21,7 +22,6 @@ from modules.lead_scoring.settings import LeadScoringSettings
 from modules.probability import expected_calibration_error, log_loss
 from modules.roc import area_under_roc
 from modules.training import Clock
-from modules.transform_features import TransformedFeature
 
 
 @dataclass(frozen=True)

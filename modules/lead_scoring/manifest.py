@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from modules import manifest
-from modules.transform_features import TransformedFeature
+from modules.encoding.columns import TransformedFeature
 
 BOOSTER, IMPORTANCE, CALIBRATION = "booster.ubj", "importance.json", "calibration.json"
 

@@ -15,8 +15,8 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from modules.encoding.columns import FEATURES, LABEL, TIME
 from modules.errors import DataError
-from modules.transform_features import FEATURES, LABEL, TIME
 
 SECONDS_PER_DAY = 86_400.0
 

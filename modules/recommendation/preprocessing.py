@@ -25,12 +25,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from modules.analysis import MOMENTS, VOCABULARY_FILES, Analysis, Columns
+from modules.analysis import MOMENTS, VOCABULARY_FILES, Analysis
+from modules.encoding.inputs import dense_column
+from modules.encoding.text import word_indicators
+from modules.encoding.tokens import tokenize
 from modules.errors import DataError
 from modules.features import Kind
 from modules.journeys import names
-from modules.moments import moments
-from modules.preprocessing import dense_column, tokenize, word_indicators
+from modules.moments import Moments, moments
 from modules.recommendation import clock
 from modules.recommendation.clock_graph import clock_codes
 from modules.recommendation.layout import ACTION, FIRST_WORD, MISSING, PADDING
@@ -43,7 +45,7 @@ from modules.recommendation.transform_layout import (
     START,
     JourneyTransformConfig,
 )
-from modules.vocabulary import lookup, vocabularies
+from modules.vocabulary import Vocabulary, lookup, vocabularies
 
 Tensors = Mapping[str, Any]
 
@@ -113,17 +115,19 @@ def analysis(custom_config: Mapping[str, Any]) -> Analysis:
     event of a journey once, and twice at most where it is longer than L.
     """
     config = JourneyTransformConfig.from_custom_config(custom_config)
-    return Analysis(config.vocabularies(), config.numbers, functools.partial(_columns, config))
+    analyzers = (*map(Vocabulary, config.vocabularies()), *map(Moments, config.numbers))
+    return Analysis(analyzers, functools.partial(_columns, config))
 
 
-def _columns(config: JourneyTransformConfig, records: tf.Tensor) -> Columns:
+def _columns(config: JourneyTransformConfig, records: tf.Tensor) -> list[list[tf.Tensor]]:
     spec = {f.name: tf.float32 if f.kind is Kind.NUMERIC else tf.string for f in config.dataset.features}
     spec |= {names.NEXT_ACTION: tf.string, names.TRAINING_POSITIONS: tf.int64}
     rows = tf.io.parse_example(records, {name: tf.io.VarLenFeature(dtype) for name, dtype in spec.items()})
     # Lists are most of a record, and few rows' lists count.
     kept = tf.boolean_mask(records, _counted(rows))
     lists = tf.io.parse_example(kept, {name: tf.io.VarLenFeature(d) for name, d in _list_types(config).items()})
-    return _analysed(rows, lists, None, config)
+    words, numbers = _analysed(rows, lists, None, config)
+    return [[column] for column in (*words, *numbers)]
 
 
 def _counted(inputs: Tensors) -> tf.Tensor | None:
@@ -133,7 +137,9 @@ def _counted(inputs: Tensors) -> tf.Tensor | None:
     return tf.squeeze(dense_column(inputs[names.TRAINING_POSITIONS], 1), 1) > 0
 
 
-def _analysed(rows: Tensors, lists: Tensors, counted: tf.Tensor | None, config: JourneyTransformConfig) -> Columns:
+def _analysed(
+    rows: Tensors, lists: Tensors, counted: tf.Tensor | None, config: JourneyTransformConfig
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
     """Words and numbers to learn from, in the order of `config.vocabularies()` and `config.numbers`."""
 
     def flat(tensor: Any) -> tf.Tensor:

@@ -10,7 +10,8 @@ import tensorflow as tf
 from tfx.components.transform import labels
 
 from modules.analysis import MOMENTS, VOCABULARY_FILES, Analysis, learn
-from modules.vocabulary import VocabularySpec
+from modules.moments import Moments
+from modules.vocabulary import Vocabulary, VocabularySpec
 from pipeline.components.transform_executor import Executor
 
 SPEC = {"word": tf.io.VarLenFeature(tf.string), "number": tf.io.VarLenFeature(tf.float32)}
@@ -21,7 +22,7 @@ def columns(records):
     return [parsed["word"].values], [parsed["number"].values]
 
 
-ANALYSIS = Analysis((VocabularySpec("word", top_k=2),), ("number",), columns)
+ANALYSIS = Analysis((Vocabulary(VocabularySpec("word", top_k=2)), Moments("number")), columns)
 
 
 def write(path, rows):
@@ -54,7 +55,7 @@ def test_one_pass_learns_words_and_numbers_alike_from_one_file_and_from_three(tm
 
 
 def test_nothing_to_learn_needs_no_pass(tmp_path):
-    learned = learn([str(tmp_path / "*")], Analysis((), (), columns), str(tmp_path / "x"), beam.Pipeline)
+    learned = learn([str(tmp_path / "*")], Analysis((), columns), str(tmp_path / "x"), beam.Pipeline)
     assert learned == {VOCABULARY_FILES: {}, MOMENTS: {}} and not (tmp_path / "x").exists()
 
 
