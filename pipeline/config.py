@@ -21,6 +21,8 @@ from modules.serving_check.settings import ServingCheckSettings
 from modules.tuning.models import LEAD_SCORING, RECOMMENDATION
 from modules.tuning.settings import TuningSettings
 from modules.tuning.space import tunes
+from modules.validation.check import check_dataset
+from modules.validation.settings import ValidationSettings
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -81,6 +83,7 @@ class LeadScoringConfig(PipelineConfig):
 
     kind: Literal["lead_scoring"] = "lead_scoring"
     model: LeadScoringSettings = LeadScoringSettings()
+    validation: ValidationSettings = ValidationSettings()
     tuning: Annotated[TuningSettings | None, AfterValidator(tunes(LEAD_SCORING))] = Field(
         default=None, description="the search for settings; null: those of `model` as they are"
     )
@@ -214,6 +217,8 @@ def load_run(
     if isinstance(data, JourneyDataset) != journeys:
         expected = "journeys, with `events`" if journeys else "leads, without `events`"
         raise ConfigError(f"{config_file}: a {config.kind} model needs a dataset of {expected}; received {data.name!r}")
+    if isinstance(config, LeadScoringConfig) and isinstance(data, Dataset):
+        check_dataset(config.validation, data)
     runner = load(find_config("runners", config.runner), RunnerConfig, for_runner)
     same = Path(declared.dataset).stem == Path(config.dataset).stem
     servable = config.name if same else f"{config.name}-{data.name.replace('_', '-')}"

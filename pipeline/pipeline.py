@@ -17,7 +17,10 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import standard_artifacts
 
+from modules.dataset import SPLITS
 from modules.journeys.dataset import JourneyDataset
+from pipeline.components.cross_validation.component import CrossValidation
+from pipeline.components.evaluator import Evaluator
 from pipeline.components.gate.component import DataGate
 from pipeline.components.infra_check.component import InfraCheck
 from pipeline.components.policy_value.component import PolicyValue
@@ -46,8 +49,8 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
 
     Returns:
       ExampleGen -> StatisticsGen -> schema -> ExampleValidator -> DataGate -> Transform -> [Tuner ->] Trainer ->
-      latest blessed model -> Evaluator -> infrastructure check -> Pusher; and PolicyValue behind the Trainer for a
-      recommendation model whose dataset has outcomes.
+      [CrossValidation ->] latest blessed model -> Evaluator -> infrastructure check -> Pusher; and PolicyValue behind
+      the Trainer for a recommendation model whose dataset has outcomes.
     """
     config, dataset, model_family = run.config, run.dataset, family(run)
     code = code_hash()
@@ -137,23 +140,35 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
             eval_args=trainer_pb2.EvalArgs(splits=["validation", "calibration"]),
         )
     )
+    folds = _cross_validation(run, examples, schema, best_hyperparameters, settings)
+    if folds is not None:
+        folds.add_upstream_node(transform)
+        add(folds)
     model = trainer.outputs["model"]
     baseline = add(
         Resolver(strategy_class=LatestBlessedBefore, anchor=model, **_blessings(run)).with_id(
             "LatestBlessedModelResolver"
         )
     )
-    evaluator = add(
-        components.Evaluator(
-            examples=examples,
-            example_splits=[EVALUATED_SPLIT],
-            model=model,
-            baseline_model=baseline.outputs["model"],
-            eval_config=model_family.eval_config(run),
-            schema=schema,
-            module_path="modules.evaluation.extractors",
+    evaluator_inputs: dict[str, Any] = {
+        "examples": examples,
+        "example_splits": [EVALUATED_SPLIT],
+        "model": model,
+        "baseline_model": baseline.outputs["model"],
+        "eval_config": model_family.eval_config(run),
+        "schema": schema,
+        "module_path": "modules.evaluation.extractors",
+    }
+    if folds is None or not isinstance(config, LeadScoringConfig):
+        evaluator = add(components.Evaluator(**evaluator_inputs))
+    else:
+        evaluator = add(
+            Evaluator(
+                cross_validation=folds.outputs["cross_validation"],
+                bounds={"min": config.validation.min, "max": config.validation.max},
+                **evaluator_inputs,
+            )
         )
-    )
     if isinstance(config, RecommendationConfig) and isinstance(dataset, JourneyDataset) and dataset.outcome:
         add(
             PolicyValue(
@@ -208,6 +223,25 @@ def _tuner(
         },
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["validation", "calibration"]),
+    )
+
+
+def _cross_validation(
+    run: Run, examples: Any, schema: Any, best_hyperparameters: Any, settings: dict[str, str]
+) -> CrossValidation | None:
+    """The folds, on raw examples of everything but the test part."""
+    config = run.config
+    if not isinstance(config, LeadScoringConfig) or config.validation.folds is None:
+        return None
+    return CrossValidation(
+        examples=examples,
+        schema=schema,
+        kind=config.kind,
+        custom_config=settings,
+        settings=config.validation,
+        splits=[split for split in SPLITS if split != EVALUATED_SPLIT],
+        threshold=config.evaluation.threshold,
+        hyperparameters=best_hyperparameters,
     )
 
 

@@ -90,6 +90,7 @@ _ROWS_OF_SPLITS = {
     "Transform": ("train",),
     "Tuner": ("train", "validation", "calibration"),
     "Trainer": ("train", "validation", "calibration"),
+    "CrossValidation": ("train", "validation", "calibration"),
     "Evaluator": ("test",),
     "PolicyValue": ("test",),
 }

@@ -40,6 +40,7 @@ class Summary:
     pushed: Path | None
     value: tuple[str, ...] = ()
     tuning: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
 
     @property
     def blessed(self) -> bool:
@@ -52,7 +53,7 @@ class Summary:
             console.print(line, markup=False)
         self.part.show_training(console)
         self._show_metrics(console)
-        for line in self.value:
+        for line in (*self.folds, *self.value):
             console.print(line, markup=False)
         self._show_blessing(console)
         self.part.show_answers(console)
@@ -124,6 +125,11 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         from modules.off_policy.report import PolicyValueReport
 
         value = tuple(PolicyValueReport.read(_uri(results, "PolicyValue", "policy_value")).lines())
+    folds: tuple[str, ...] = ()
+    if "CrossValidation" in results:
+        from modules.validation.report import CrossValidationReport
+
+        folds = tuple(CrossValidationReport.read(_uri(results, "CrossValidation", "cross_validation")).lines())
     return Summary(
         rows=of.rows,
         part=of.read_part(run, examples, model, pushed),
@@ -133,6 +139,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         pushed=pushed,
         value=value,
         tuning=tuning,
+        folds=folds,
     )
 
 

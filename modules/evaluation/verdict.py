@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from modules.errors import DataError
 from modules.evaluation import names
 from modules.evaluation.families import LOWER_IS_BETTER, MetricFamily, family_metric
+from modules.validation.bounds import BoundsVerdict, MissedBound
 
 if TYPE_CHECKING:
     from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
@@ -131,6 +132,7 @@ class Verdict:
       missing_slices: features whose thresholds met no example at all, as text.
       validated: whether there were thresholds at all; without any, nothing is blessed.
       family: what the metrics belong to, None when they are not of one of the families.
+      missed_bounds: bounds on the intervals of cross-validation that do not hold.
     """
 
     blessed: bool
@@ -140,6 +142,7 @@ class Verdict:
     missing_slices: tuple[str, ...] = ()
     validated: bool = True
     family: MetricFamily | None = None
+    missed_bounds: tuple[MissedBound, ...] = ()
 
     @property
     def shown_metrics(self) -> tuple[str, ...]:
@@ -168,12 +171,13 @@ class Verdict:
             return "every threshold holds" + ("" if self.baseline is not None else "; there is no baseline yet")
         if not self.validated:
             return "no thresholds are set, so nothing was validated"
-        missed = len(self.failures) + len(self.missing_slices)
+        missed = len(self.failures) + len(self.missing_slices) + len(self.missed_bounds)
         return f"{missed} threshold{'s' * (missed != 1)} missed" if missed else "there were no examples to evaluate"
 
     def describe(self) -> list[str]:
         """Lines for a terminal: every failure, the overall ones first; the reason when there is none."""
         lines = [failure.describe() for failure in sorted(self.failures, key=lambda f: len(f.key))]
+        lines += [missed.describe() for missed in self.missed_bounds]
         lines += [f"no example to evaluate has a value of {features}" for features in self.missing_slices]
         if not lines:
             lines = [self.reason]
@@ -205,7 +209,9 @@ def read_verdict(evaluation: Path | str) -> Verdict:
     metrics = list(metrics_plots_and_validations_writer.load_and_deserialize_metrics(path))
     validated = any(Path(path).glob("validations*"))
     result = metrics_plots_and_validations_writer.load_and_deserialize_validation_result(path) if validated else None
-    return make_verdict(config, metrics, result)
+    verdict = make_verdict(config, metrics, result)
+    missed = BoundsVerdict.read(path).missed
+    return dataclasses.replace(verdict, blessed=verdict.blessed and not missed, missed_bounds=missed)
 
 
 def make_verdict(

@@ -1,0 +1,81 @@
+"""Executor of CrossValidation: examples, schema and settings in, the report of all folds out."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx import types
+from tfx.dsl.components.base import base_executor
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from modules.lead_scoring.cross_validation import cross_validate
+from modules.transform_config import TransformConfig
+from modules.tuning.hyperparameters import tuned
+from modules.validation.report import SHOWN
+from modules.validation.settings import ValidationSettings
+
+EXAMPLES_KEY = "examples"
+SCHEMA_KEY = "schema"
+HYPERPARAMETERS_KEY = "hyperparameters"
+REPORT_KEY = "cross_validation"
+KIND_KEY = "kind"
+CONFIG_KEY = "config"
+SETTINGS_KEY = "settings"
+SPLITS_KEY = "splits"
+THRESHOLD_KEY = "threshold"
+
+Artifacts = dict[str, list[types.Artifact]]
+
+
+class Executor(base_executor.BaseExecutor):
+    """See `CrossValidation`."""
+
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]) -> None:
+        """Writes the report.
+
+        Raises:
+          ConfigError, DataError: see `modules.lead_scoring.fold_files.prepare_folds`.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+        schema_file = io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict[SCHEMA_KEY]))
+        output = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
+        config = TransformConfig.from_custom_config(json.loads(exec_properties[CONFIG_KEY]))
+        effective, found_by_tuner = tuned(config.model, _hyperparameters(input_dict))
+        config = config.model_copy(update={"model": effective})
+        available = artifact_utils.decode_split_names(examples.split_names)
+        splits = [s for s in json.loads(exec_properties[SPLITS_KEY]) if s in available]
+        with tempfile.TemporaryDirectory(prefix="folds-") as folder:
+            report = cross_validate(
+                {split: [f"{artifact_utils.get_split_uri([examples], split)}/*"] for split in splits},
+                io_utils.SchemaReader().read(schema_file),
+                config,
+                ValidationSettings.model_validate_json(exec_properties[SETTINGS_KEY]),
+                Path(folder),
+                threshold=exec_properties[THRESHOLD_KEY],
+                hyperparameters=found_by_tuner,
+            )
+        for line in report.lines():
+            logging.info("%s", line)
+        report.write(output.uri)
+        for name in SHOWN:
+            found = report.metrics.get(name)
+            if found is not None and not math.isnan(found.mean):
+                figures = {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+                for key, figure in figures.items():
+                    output.set_float_custom_property(key, figure)
+
+
+def _hyperparameters(input_dict: Artifacts) -> dict[str, Any] | None:
+    """What the Tuner wrote; None without one."""
+    if not input_dict.get(HYPERPARAMETERS_KEY):
+        return None
+    folder = artifact_utils.get_single_uri(input_dict[HYPERPARAMETERS_KEY])
+    found: dict[str, Any] = json.loads(Path(io_utils.get_only_uri_in_dir(folder)).read_text())
+    return found
