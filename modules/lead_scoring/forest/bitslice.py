@@ -48,6 +48,7 @@ class Block:
         nodes: int32 [2^depth - 1, t'], condition of each inner node, preorder; t' is t rounded up to whole
             multiples of `ALIGNED_TREES` with trees whose leaves are all 0.
         leaves: float32 [t' * 2^depth]; bit l of a leaf's index says whether the row went left at level l.
+        leaf_nodes: int32 [t' * 2^depth], the node that each of these leaves is; 0 in the trees that fill up.
         walked: int64 [u], trees of the block that are too deep for that.
         order: int32 [t + u], where to find each tree of the block in the t' trees followed by `walked`.
     """
@@ -56,6 +57,7 @@ class Block:
     perfect: NDArray[np.int64]
     nodes: NDArray[np.int32]
     leaves: NDArray[np.float32]
+    leaf_nodes: NDArray[np.int32]
     walked: NDArray[np.int64]
     order: NDArray[np.int32]
 
@@ -68,20 +70,21 @@ def build_blocks(forest: ForestArrays, conditions: Conditions) -> tuple[Block, .
         deep = forest.tree_depths[trees] > MAX_DEPTH
         perfect, walked = trees[~deep], trees[deep]
         depth = max(int(forest.tree_depths[perfect].max(initial=0)), 1)
-        nodes, leaves = _pad(forest, conditions, perfect, depth)
+        nodes, leaves, leaf_nodes = _pad(forest, conditions, perfect, depth)
         place = np.concatenate([np.arange(len(perfect)), nodes.shape[1] + np.arange(len(walked))])
         order = place[np.argsort(np.concatenate([perfect, walked]))].astype(np.int32)
-        blocks.append(Block(depth, perfect, nodes, leaves, walked, order))
+        blocks.append(Block(depth, perfect, nodes, leaves, leaf_nodes, walked, order))
     return tuple(blocks)
 
 
 def _pad(
     forest: ForestArrays, conditions: Conditions, trees: NDArray[np.int64], depth: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """`nodes` and `leaves` of a block; below a leaf every padded leaf has its value."""
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+    """`nodes`, `leaves` and `leaf_nodes` of a block; below a leaf every padded leaf is that leaf."""
     count = len(trees) + -len(trees) % ALIGNED_TREES
     nodes = np.zeros((2**depth - 1, count), np.int32)
     leaves = np.zeros((count, 2**depth), np.float32)
+    leaf_nodes = np.zeros((count, 2**depth), np.int32)
     # Nodes of one level: those at position p lie at preorder index preorder[p]; p's bit l = went left at level l.
     level_nodes = forest.roots[trees][None, :]
     preorder = np.zeros(1, np.int64)
@@ -97,7 +100,8 @@ def _pad(
             ]
         )
     leaves[: len(trees)] = forest.value[level_nodes].T
-    return nodes, leaves.ravel()
+    leaf_nodes[: len(trees)] = level_nodes.T
+    return nodes, leaves.ravel(), leaf_nodes.ravel()
 
 
 def planes_of_conditions(conditions: Conditions, constant: Callable[[Any], Any], x: Any) -> Any:
@@ -175,6 +179,60 @@ def _transpose_bits(index: list[Any]) -> Any:
     return words
 
 
+def bitslice_look_up(
+    block: Block,
+    per_leaf: NDArray[Any],
+    per_node: NDArray[Any],
+    planes: Any,
+    walk: WalkTables,
+    constant: Callable[[Any], Any],
+    x: Any,
+) -> Any:
+    """What is known of the leaves that rows reach in the trees of a block.
+
+    Args:
+        block: the trees.
+        per_leaf: [t' * 2^depth], what is looked up, as `Block.leaves`.
+        per_node: [nodes], the same for the trees that are walked, in the order of `walk`.
+        planes: from `planes_of_conditions`.
+        walk: tables of the trees that are walked.
+        constant: function that turns an array into a tensor of the graph being built.
+        x: float32 [rows, num_features], rows a multiple of 64; NaN = missing.
+
+    Returns:
+        [trees, rows] in the order of the trees, or [t', rows] where none is walked; rows as `rows_in_order` takes them.
+    """
+    import tensorflow as tf
+
+    rows = tf.shape(x)[0]
+    parts = []
+    count = block.nodes.shape[1]
+    if count:
+        index = _leaf_index_planes(planes, constant(block.nodes[..., None]), block.depth)
+        bits = tf.reshape(_transpose_bits(index), [8, count, rows // WORD])
+        leaf = tf.bitcast(tf.transpose(bits, [1, 0, 2]), tf.uint8)
+        first_leaf = np.arange(count, dtype=np.int32) * 2**block.depth
+        leaf = tf.cast(tf.reshape(leaf, [count, rows, 1]), tf.int32) + constant(first_leaf.reshape(-1, 1, 1))
+        parts.append(tf.gather_nd(constant(per_leaf), leaf))
+    if not len(block.walked):
+        return parts[0]
+    values = walk_leaves(walk, constant, x, block.walked, per_node)
+    # into the order of the bytes, see _transpose_bits
+    values = tf.reshape(values, [len(block.walked), rows // 8, 2, 2, 2])
+    parts.append(tf.reshape(tf.transpose(values, [0, 4, 3, 2, 1]), [len(block.walked), rows]))
+    return tf.gather(tf.concat(parts, axis=0), constant(block.order))
+
+
+def rows_in_order(values: Any) -> Any:
+    """[rows, ...] in the order of bytes that `_transpose_bits` leaves -> the same in the order of the rows."""
+    import tensorflow as tf
+
+    shape = tf.shape(values)
+    rest = list(range(4, 3 + values.shape.rank))
+    apart = tf.reshape(values, tf.concat([[2, 2, 2, shape[0] // 8], shape[1:]], axis=0))
+    return tf.reshape(tf.transpose(apart, [3, 2, 1, 0, *rest]), shape)
+
+
 def bitslice_margin(
     forest: ForestArrays,
     conditions: Conditions,
@@ -193,25 +251,9 @@ def bitslice_margin(
     """
     import tensorflow as tf
 
-    rows = tf.shape(x)[0]
-    words = rows // WORD
     planes = planes_of_conditions(conditions, constant, x)
-    total = tf.fill([rows], forest.base_margin)
+    total = tf.fill([tf.shape(x)[0]], forest.base_margin)
     for block in blocks:
-        parts = []
-        count = block.nodes.shape[1]
-        if count:
-            index = _leaf_index_planes(planes, constant(block.nodes[..., None]), block.depth)
-            bits = tf.reshape(_transpose_bits(index), [8, count, words])
-            leaf = tf.bitcast(tf.transpose(bits, [1, 0, 2]), tf.uint8)
-            first_leaf = np.arange(count, dtype=np.int32) * 2**block.depth
-            leaf = tf.cast(tf.reshape(leaf, [count, rows, 1]), tf.int32) + constant(first_leaf.reshape(-1, 1, 1))
-            parts.append(tf.gather_nd(constant(block.leaves), leaf))
-        if len(block.walked):
-            values = walk_leaves(walk, constant, x, block.walked)
-            # into the order of the bytes, see _transpose_bits
-            values = tf.reshape(values, [len(block.walked), rows // 8, 2, 2, 2])
-            parts.append(tf.reshape(tf.transpose(values, [0, 4, 3, 2, 1]), [len(block.walked), rows]))
-        values = parts[0] if not len(block.walked) else tf.gather(tf.concat(parts, axis=0), constant(block.order))
-        total = add_in_order(total, values, len(block.order) if len(block.walked) else count)
-    return tf.reshape(tf.transpose(tf.reshape(total, [2, 2, 2, rows // 8]), [3, 2, 1, 0]), [rows])
+        values = bitslice_look_up(block, block.leaves, walk.value, planes, walk, constant, x)
+        total = add_in_order(total, values, len(block.order) if len(block.walked) else block.nodes.shape[1])
+    return rows_in_order(total)

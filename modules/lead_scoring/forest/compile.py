@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -29,15 +30,18 @@ class Forest(tf.Module):
 
     Up to `WALK_ROWS` rows walk the trees (`walk.py`), more are evaluated in chunks of up to `CHUNK_ROWS` rows, several
     at a time, by bit slices (`bitslice.py`). Both give the same number as XGBoost's predictor on a CPU.
+
+    Attributes:
+        conditions, walk, shallow, blocks: the tables of both; `shallow` is None where trees are deep or categorical.
     """
 
     def __init__(self, arrays: ForestArrays) -> None:
         super().__init__(name="forest")
         self._arrays = arrays
-        self._conditions = find_conditions(arrays)
-        self._walk = build_walk(arrays, self._conditions)
-        self._shallow = build_shallow(arrays)
-        self._blocks = build_blocks(arrays, self._conditions)
+        self.conditions = find_conditions(arrays)
+        self.walk = build_walk(arrays, self.conditions)
+        self.shallow = build_shallow(arrays)
+        self.blocks = build_blocks(arrays, self.conditions)
         # Not inlined: skipping this branch operation by operation would take a single row 25 µs, a sixth of its time.
         self._sliced = tf.function(
             self._sliced_margin,
@@ -65,36 +69,25 @@ class Forest(tf.Module):
             float32 [n], log-odds for the logistic objectives, the prediction itself for `reg:squarederror`.
         """
         x = tf.ensure_shape(tf.convert_to_tensor(x, tf.float32), [None, self._arrays.num_features])
-        if not self._conditions.count:  # no tree has an inner node
+        if not self.conditions.count:  # no tree has an inner node
             return self._walk_margin(x)
         return tf.cond(tf.shape(x)[0] <= WALK_ROWS, lambda: self._walk_margin(x), lambda: self._sliced(x))
 
     def _walk_margin(self, x: tf.Tensor) -> tf.Tensor:
-        if self._shallow is not None:
-            return add_in_order(None, shallow_leaves(self._shallow, self._constant, x), self._arrays.num_trees + 1)
-        values = walk_leaves(self._walk, self._constant, x)
+        if self.shallow is not None:
+            return add_in_order(None, shallow_leaves(self.shallow, self.constant, x), self._arrays.num_trees + 1)
+        values = walk_leaves(self.walk, self.constant, x)
         return add_in_order(tf.fill([tf.shape(x)[0]], self._arrays.base_margin), values, self._arrays.num_trees)
 
     def _sliced_margin(self, x: tf.Tensor) -> tf.Tensor:
         """Margins of at least one row, in equal chunks of whole words."""
 
         def chunk_margin(chunk: tf.Tensor) -> tf.Tensor:
-            return bitslice_margin(self._arrays, self._conditions, self._blocks, self._walk, self._constant, chunk)
+            return bitslice_margin(self._arrays, self.conditions, self.blocks, self.walk, self.constant, chunk)
 
-        features = self._arrays.num_features
-        rows = tf.shape(x)[0]
-        chunks = (rows + CHUNK_ROWS - 1) // CHUNK_ROWS
-        chunk_rows = (rows + chunks * WORD - 1) // (chunks * WORD) * WORD
-        padded = tf.reshape(tf.pad(x, [[0, chunks * chunk_rows - rows], [0, 0]]), [chunks, chunk_rows, features])
-        margins = tf.map_fn(
-            chunk_margin,
-            padded,
-            parallel_iterations=PARALLEL_CHUNKS,
-            fn_output_signature=tf.TensorSpec([None], tf.float32),
-        )
-        return tf.reshape(margins, [-1])[:rows]
+        return in_chunks(chunk_margin, x, self._arrays.num_features)
 
-    def _constant(self, array: NDArray[Any]) -> tf.Tensor:
+    def constant(self, array: NDArray[Any]) -> tf.Tensor:
         """A constant of the graph being built; all functions capture the same one, so a table is stored once."""
         if not tf.compat.v1.executing_eagerly_outside_functions():
             return tf.constant(array)
@@ -103,6 +96,32 @@ class Forest(tf.Module):
             with tf.init_scope():
                 self._constants[key] = tf.constant(array)
         return self._constants[key]
+
+
+def in_chunks(function: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, features: int, width: int | None = None) -> Any:
+    """A function of rows, applied to equal chunks of whole words of at least one row, several at a time.
+
+    Args:
+        function: float32 [rows, features], rows a multiple of `WORD` -> float32 [rows], or [rows, width].
+        x: float32 [n, features], n at least 1.
+        features: static number of columns.
+        width: of the function's result; None for [rows].
+
+    Returns:
+        float32 [n], or [n, width].
+    """
+    rows = tf.shape(x)[0]
+    chunks = (rows + CHUNK_ROWS - 1) // CHUNK_ROWS
+    chunk_rows = (rows + chunks * WORD - 1) // (chunks * WORD) * WORD
+    padded = tf.reshape(tf.pad(x, [[0, chunks * chunk_rows - rows], [0, 0]]), [chunks, chunk_rows, features])
+    rest = [] if width is None else [width]
+    found = tf.map_fn(
+        function,
+        padded,
+        parallel_iterations=PARALLEL_CHUNKS,
+        fn_output_signature=tf.TensorSpec([None, *rest], tf.float32),
+    )
+    return tf.reshape(found, [-1, *rest])[:rows]
 
 
 def compile_forest(booster: xgboost.Booster, *, iteration_range: tuple[int, int] | None = None) -> Forest:

@@ -37,12 +37,14 @@ class ShallowTables:
         last_left: int32 [k, width], largest keys of each distinct condition that go left, `MISSING` in unused places.
         conditions: for each level l int32 [trees * 2^l], the node's condition.
         values: float32 [trees * 2^depth], leaves.
+        leaf_nodes: int32 [trees * 2^depth], the node in the forest that each of these leaves is; 0 in tree 0.
     """
 
     column: NDArray[np.int32]
     last_left: NDArray[np.int32]
     conditions: tuple[NDArray[np.int32], ...]
     values: NDArray[np.float32]
+    leaf_nodes: NDArray[np.int32]
 
 
 def build_shallow(forest: ForestArrays) -> ShallowTables | None:
@@ -62,7 +64,8 @@ def build_shallow(forest: ForestArrays) -> ShallowTables | None:
         nodes = np.stack([left[nodes], right[nodes]], axis=2).reshape(len(nodes), -1)
     base_leaves = np.full((1, 2**depth), forest.base_margin, np.float32)
     values = np.concatenate([base_leaves, forest.value[nodes]]).ravel()
-    return ShallowTables(column, last_left, tuple(levels), values)
+    leaf_nodes = np.concatenate([np.zeros((1, 2**depth), np.int64), nodes]).ravel().astype(np.int32)
+    return ShallowTables(column, last_left, tuple(levels), values, leaf_nodes)
 
 
 def _conditions(forest: ForestArrays) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
@@ -83,16 +86,19 @@ def _conditions(forest: ForestArrays) -> tuple[NDArray[np.int32], NDArray[np.int
     return np.repeat(used, rows).astype(np.int32), last_left.reshape(-1, width), condition
 
 
-def shallow_leaves(tables: ShallowTables, constant: Callable[[Any], Any], x: Any) -> Any:
+def shallow_leaves(
+    tables: ShallowTables, constant: Callable[[Any], Any], x: Any, look_up_in: NDArray[Any] | None = None
+) -> Any:
     """The base margin and the values of the leaves that rows reach.
 
     Args:
         tables: from `build_shallow`.
         constant: function that turns an array into a tensor of the graph being built.
         x: float32 [n, num_features], NaN = missing.
+        look_up_in: [trees * 2^depth], by default `tables.values`.
 
     Returns:
-        float32 [1 + trees, n].
+        [1 + trees, n] of the type of `look_up_in`.
     """
     import tensorflow as tf
 
@@ -111,4 +117,4 @@ def shallow_leaves(tables: ShallowTables, constant: Callable[[Any], Any], x: Any
     for conditions in tables.conditions[1:]:
         place = tf.gather_nd(constant(conditions[:, None]), node) + start
         node = tf.add_n([node, node, tf.gather_nd(right, place)])
-    return tf.gather_nd(constant(tables.values), node)
+    return tf.gather_nd(constant(tables.values if look_up_in is None else look_up_in), node)

@@ -29,6 +29,7 @@ class WalkTables:
         last_left: int32 [nodes], the largest key that goes left.
         left: int32 [nodes], index of the left child; the right child is the next one.
         value: float32 [nodes].
+        node: int32 [nodes], index in the forest of each entry.
         sizes: int32 [num_features], see `category_tensor`; empty without categorical splits.
         case_offset: int32 [nodes], start in `goes_left` of a categorical split, -1 elsewhere; empty without them.
         goes_left: int32 [...], see `CategoricalFeature.goes_left`.
@@ -41,6 +42,7 @@ class WalkTables:
     last_left: NDArray[np.int32]
     left: NDArray[np.int32]
     value: NDArray[np.float32]
+    node: NDArray[np.int32]
     sizes: NDArray[np.int32]
     case_offset: NDArray[np.int32]
     goes_left: NDArray[np.int32]
@@ -73,23 +75,31 @@ def build_walk(forest: ForestArrays, conditions: Conditions) -> WalkTables:
         last_left=np.where(leaf, MISSING, keys_of(forest.threshold) - 1)[order].astype(np.int32),
         left=np.where(leaf, position, position[forest.left])[order].astype(np.int32),
         value=forest.value[order],
+        node=order.astype(np.int32),
         sizes=sizes if any_categorical else sizes[:0],
         case_offset=case_offset[order] if any_categorical else case_offset[:0],
         goes_left=np.concatenate(tables),
     )
 
 
-def walk_leaves(tables: WalkTables, constant: Any, x: Any, trees: NDArray[np.int64] | None = None) -> Any:
-    """Values of the leaves that rows reach.
+def walk_leaves(
+    tables: WalkTables,
+    constant: Any,
+    x: Any,
+    trees: NDArray[np.int64] | None = None,
+    look_up_in: NDArray[Any] | None = None,
+) -> Any:
+    """What is known of the leaves that rows reach.
 
     Args:
         tables: from `build_walk`.
         constant: function that turns an array into a tensor of the graph being built.
         x: float32 [n, num_features], NaN = missing.
         trees: which trees to walk, by default all.
+        look_up_in: [nodes], by default `tables.value`.
 
     Returns:
-        float32 [trees, n].
+        [trees, n] of the type of `look_up_in`.
     """
     import tensorflow as tf
 
@@ -98,6 +108,7 @@ def walk_leaves(tables: WalkTables, constant: Any, x: Any, trees: NDArray[np.int
     def table(array: NDArray[Any]) -> Any:
         return constant(array.reshape(-1, 1))
 
+    found = tables.value if look_up_in is None else look_up_in
     roots, depths = (tables.roots, tables.depths) if trees is None else (tables.roots[trees], tables.depths[trees])
     keys = key_tensor(x)
     columns = tf.concat([keys, tf.where(tf.equal(keys, MISSING), INT_MIN, keys)], axis=1)
@@ -123,5 +134,5 @@ def walk_leaves(tables: WalkTables, constant: Any, x: Any, trees: NDArray[np.int
             right = tf.where(offset < 0, right, 1 - tf.gather_nd(goes_left, case))
         node = look_up(tables.left) + right
     if node is None:
-        return tf.tile(constant(tables.value[roots][:, None]), [1, rows])
-    return tf.gather_nd(constant(tables.value), node)
+        return tf.tile(constant(found[roots][:, None]), [1, rows])
+    return tf.gather_nd(constant(found), node)
