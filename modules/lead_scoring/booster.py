@@ -163,7 +163,8 @@ def importances(booster: xgb.Booster, features: Sequence[TransformedFeature]) ->
 
     Returns:
       `columns`: name, source, splits, gain and cover (means over the splits), largest total gain first.
-      `features`: name, splits, and total_gain_share, 0-1, summed over the columns of a raw feature.
+      `features`: name, splits, and total_gain_share, 0-1, summed over the columns of a raw feature; the gain of a
+        column made of two is shared equally.
     """
     kinds = ("weight", "gain", "cover", "total_gain")
     found = {kind: booster.get_score(importance_type=kind) for kind in kinds}
@@ -171,6 +172,7 @@ def importances(booster: xgb.Booster, features: Sequence[TransformedFeature]) ->
         {
             "name": feature.name,
             "source": feature.source,
+            "raw": list(feature.raw),
             "splits": int(found["weight"].get(name, 0)),
             "gain": float(found["gain"].get(name, 0.0)),
             "cover": float(found["cover"].get(name, 0.0)),
@@ -181,9 +183,10 @@ def importances(booster: xgb.Booster, features: Sequence[TransformedFeature]) ->
     total = sum(c["total_gain"] for c in columns) or 1.0
     by_source: dict[str, dict[str, Any]] = {}
     for column in columns:
-        row = by_source.setdefault(column["source"], {"name": column["source"], "splits": 0, "total_gain_share": 0.0})
-        row["splits"] += column["splits"]
-        row["total_gain_share"] += column["total_gain"] / total
+        for name in column["raw"]:
+            row = by_source.setdefault(name, {"name": name, "splits": 0, "total_gain_share": 0.0})
+            row["splits"] += column["splits"]
+            row["total_gain_share"] += column["total_gain"] / total / len(column["raw"])
     return {
         "columns": sorted(columns, key=lambda c: -c["total_gain"]),
         "features": sorted(by_source.values(), key=lambda f: -f["total_gain_share"]),

@@ -6,12 +6,15 @@ Signatures (n leads, n may be 0):
     Both return float32 [n]: score 0-100, probability, probability_low, probability_high, confidence 0-1.
   classify: `inputs` string [n] -> classes string [n, 2], scores float32 [n, 2]; TensorFlow Serving's Classify.
   regress: `inputs` string [n] -> outputs float32 [n], the probability; TensorFlow Serving's Regress.
+  explain: `examples` -> feature string [n, k], contribution float32 [n, k] in log-odds, the largest absolute value
+    first, equal ones in the order of the feature table; k is the number of raw features. bias and margin float32 [n]:
+    bias + the sum of a lead's contributions = margin, the log-odds before calibration. score, probability as above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +24,7 @@ import xgboost as xgb
 from modules.features import FeatureTable, Kind
 from modules.lead_scoring.calibration import Calibration
 from modules.lead_scoring.forest.compile import compile_forest
+from modules.lead_scoring.forest.contributions import ForestContributions, shares_of
 from modules.transform_batches import parse_raw
 from modules.transform_features import FEATURES
 
@@ -33,6 +37,15 @@ METHOD_NAMES = {
 }
 
 
+class UsedColumn(Protocol):
+    """A column the booster was fitted to: where Transform puts it, and the raw features behind it."""
+
+    @property
+    def position(self) -> int: ...
+    @property
+    def raw(self) -> tuple[str, ...]: ...
+
+
 class LeadScoringModel(tf.Module):
     """The exported model.
 
@@ -41,7 +54,7 @@ class LeadScoringModel(tf.Module):
       booster: XGBoost booster, cut to the rounds in use.
       calibration: margins to probability, interval and score.
       table: the raw features.
-      positions: which columns of Transform's `features` the booster was fitted to, in its order.
+      columns: which columns of Transform's `features` the booster was fitted to, in its order.
     """
 
     def __init__(
@@ -50,7 +63,7 @@ class LeadScoringModel(tf.Module):
         booster: xgb.Booster,
         calibration: Calibration,
         table: FeatureTable,
-        positions: Sequence[int],
+        columns: Sequence[UsedColumn],
     ) -> None:
         super().__init__(name="lead_scoring")
         self._table = table
@@ -58,8 +71,10 @@ class LeadScoringModel(tf.Module):
         self._spec = {name: spec[name] for name in table.names}
         self._transform = transform_output.transform_features_layer()
         self._forest = compile_forest(booster)
+        self._contributions = ForestContributions(self._forest, shares_of([c.raw for c in columns], table.names))
+        positions = [c.position for c in columns]
         width = transform_output.transformed_feature_spec()[FEATURES].shape[0]
-        self._positions = None if list(positions) == list(range(width)) else np.asarray(positions, np.int32)
+        self._positions = None if positions == list(range(width)) else np.asarray(positions, np.int32)
         self._calibration = calibration
         self.serving_functions = self._make_signatures()
 
@@ -75,6 +90,23 @@ class LeadScoringModel(tf.Module):
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized raw tf.Examples, string [n] -> the five outputs, float32 [n] each."""
         return self.score_raw(parse_raw(examples, self._spec))
+
+    def explain(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+        """Raw features as the Transform graph takes them -> the outputs of `explain`."""
+        matrix = self.matrix(raw)
+        margin = self._forest.margin(matrix)
+        contributions = self._contributions(matrix)
+        # Equal ones come in order of their index.
+        order = tf.math.top_k(tf.abs(contributions), len(self._table)).indices
+        answer = calibrate_tensor(margin, self._calibration)
+        return {
+            "feature": tf.gather(tf.constant(list(self._table.names)), order),
+            "contribution": tf.gather(contributions, order, batch_dims=1),
+            "bias": tf.fill(tf.shape(margin), self._contributions.bias),
+            "margin": margin,
+            "score": answer["score"],
+            "probability": answer["probability"],
+        }
 
     def raw_columns(self, columns: Mapping[str, tf.Tensor]) -> dict[str, Any]:
         """One dense tensor [n] per raw feature -> raw features as the Transform graph takes them."""
@@ -117,11 +149,16 @@ class LeadScoringModel(tf.Module):
         def regress(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             return {"outputs": self.score_examples(inputs)["probability"]}
 
+        @tf.function(input_signature=[examples])
+        def explain(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.explain(parse_raw(examples, self._spec))
+
         return {
             "serving_default": serving_default,
             "predict_columns": predict_columns,
             "classify": classify,
             "regress": regress,
+            "explain": explain,
         }
 
 

@@ -23,6 +23,7 @@ class Column(BaseModel):
     encoding: str
     position: int
     monotone: int
+    raw: tuple[str, ...]
 
 
 class Manifest(manifest.Manifest):
@@ -46,7 +47,7 @@ class Manifest(manifest.Manifest):
 def columns_of(features: Sequence[TransformedFeature]) -> tuple[Column, ...]:
     """The columns as the manifest records them."""
     return tuple(
-        Column(name=f.name, source=f.source, encoding=f.encoding, position=f.position, monotone=f.monotone)
+        Column(name=f.name, source=f.source, encoding=f.encoding, position=f.position, monotone=f.monotone, raw=f.raw)
         for f in features
     )
 

@@ -68,8 +68,7 @@ def run_fn(fn_args: FnArgs) -> None:
         rows = {split: len(spool) for split, spool in rows_of.items()}
 
     booster = learned.fitted.booster
-    positions = [f.position for f in learned.features]
-    model = LeadScoringModel(output, booster, learned.calibration, config.dataset.table, positions)
+    model = LeadScoringModel(output, booster, learned.calibration, config.dataset.table, learned.features)
     clock.lap("compile")
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "lead-scoring"),

@@ -53,6 +53,19 @@ def ascending_fault(outputs: Outputs, keys: Sequence[str], tolerance: float) -> 
     return None
 
 
+def sum_fault(outputs: Outputs, parts: str, base: str, whole: str, tolerance: float) -> str | None:
+    """`base` `[n]` and the rows of `parts` `[n, k]` add up to `whole` `[n]`; does not apply where one is absent."""
+    if any(key not in outputs for key in (parts, base, whole)):
+        return None
+    total = outputs[base].astype(np.float64) + outputs[parts].astype(np.float64).sum(axis=1)
+    gap = np.abs(total - outputs[whole])
+    wrong = np.flatnonzero(~(gap <= tolerance))
+    if not len(wrong):
+        return None
+    row = wrong[0]
+    return f"{base} and {parts} sum to {total[row]:.6g} where {whole} is {outputs[whole][row]:.6g}"
+
+
 def difference_fault(a: Outputs, b: Outputs, tolerance: float, floats_only: bool = False) -> str | None:
     """Outputs of the same name are equal: |a - b| / max(1, |b|) within the tolerance, strings exactly."""
     common = sorted(a.keys() & b.keys())

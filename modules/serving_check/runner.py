@@ -175,6 +175,11 @@ class ServingCheck:
                     fault = checks.ascending_fault(outputs, keys, self.settings.tolerance)
                     self._judge(f"{name} has {' <= '.join(keys)}", fault)
 
+            for parts, base, whole in self.settings.adds_up:
+                if {parts, base, whole} <= outputs.keys():
+                    fault = checks.sum_fault(outputs, parts, base, whole, self.settings.adds_up_tolerance)
+                    self._judge(f"{name}: {base} and {parts} add up to {whole}", fault)
+
     def _agreement(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
         tolerance = self.settings.tolerance
         for size in self.settings.batch_sizes:

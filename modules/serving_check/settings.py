@@ -44,6 +44,8 @@ class ServingCheckSettings(BaseModel):
         default=(
             ("regress:outputs", "serving_default:probability"),
             ("classify:scores[1]", "serving_default:probability"),
+            ("explain:probability", "serving_default:probability"),
+            ("explain:score", "serving_default:score"),
         ),
         description="`signature:output` or `signature:output[column]` pairs of equal values; pairs whose signatures a "
         "model lacks do not apply",
@@ -52,6 +54,12 @@ class ServingCheckSettings(BaseModel):
         default=(("distribution", "probabilities"),),
         description="signature and output `[n, k]` whose rows sum to one",
     )
+    adds_up: tuple[tuple[str, str, str], ...] = Field(
+        default=(("contribution", "bias", "margin"), ("event_contribution", "without_events", "log_probability")),
+        description="outputs `[n, k]`, `[n]` and `[n]` of one signature: a row of the first and the second sum to the "
+        "third",
+    )
+    adds_up_tolerance: float = Field(default=1e-4, gt=0, description="of these sums, absolute")
     evaluation_signatures: tuple[str, ...] = Field(
         default=("distribution", "evaluation_features"),
         description="signatures for the Evaluator alone: no warm-up requests, not timed, may read ignored_features",

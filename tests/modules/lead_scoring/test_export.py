@@ -123,7 +123,7 @@ def _matrices(trained, _cache={}):  # noqa: B006
             xgb.Booster(model_file=str(extra / "booster.ubj")),
             Calibration.from_json((extra / "calibration.json").read_text()),
             lead_table.DATASET.table,
-            [c.position for c in Manifest.load(trained.model).columns],
+            Manifest.load(trained.model).columns,
         )
         batches = TransformedBatches([f"{trained.examples}/Split-test/*"], graph, ["features"])
         positions = [c.position for c in Manifest.load(trained.model).columns]
