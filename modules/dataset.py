@@ -26,6 +26,17 @@ class CsvFormat(BaseModel):
     quote: str = Field(default='"', min_length=1, max_length=1)
     header: bool = Field(default=True, description="first line names the columns")
     columns: tuple[str, ...] = Field(default=(), description="names of the columns when there is no header")
+    decimal: Literal[".", ","] = Field(default=".", description="what stands before the fraction of a number")
+    thousands: Literal[".", ",", "'", " "] | None = Field(
+        default=None, description="what stands between groups of three digits"
+    )
+    trim: bool = Field(default=False, description="blanks around a field are not part of it")
+
+    @model_validator(mode="after")
+    def _separators(self) -> CsvFormat:
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; give thousands another value or none")
+        return self
 
 
 class Label(BaseModel):

@@ -179,6 +179,9 @@ def _reading(options: ScoreOptions) -> Reading:
         missing={f.name: frozenset(f.missing_values) for f in dataset.table if f.missing_values},
         dates={f.name: f.format for f in dataset.table.of_kind(Kind.DATE)},
         delimiter=dataset.csv.delimiter,
+        decimal=dataset.csv.decimal,
+        thousands=dataset.csv.thousands,
+        trim=dataset.csv.trim,
         skip_bad=options.skip_bad,
         chunk=options.batch,
     )

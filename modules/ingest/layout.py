@@ -97,6 +97,7 @@ def _read_header(dataset: Dataset, file: SourceFile) -> tuple[tuple[str, ...], i
             names = tuple(field.decode() for field in fields)
         except UnicodeDecodeError as e:
             raise DataError(f"{file.path}: the first line, which names the columns, is not UTF-8") from e
+        names = tuple(name.strip() for name in names) if dataset.csv.trim else names
         skip, line = skip + end, 1 + scan.count_lines(text, 0, end)
     elif not names:
         raise ConfigError(f"dataset {dataset.name!r}: csv.header is false, so csv.columns must name the columns")

@@ -12,7 +12,7 @@ import pyarrow.csv as pacsv
 
 from modules.dataset import Dataset
 from modules.features import Kind
-from modules.ingest import blocks, scan
+from modules.ingest import blocks, fields, scan
 from modules.ingest.layout import Layout, dialect
 from modules.ingest.quarantine import BadRow, Reason, masked, shown
 from modules.ingest.sources import SourceFile
@@ -79,6 +79,9 @@ class CsvReader:
         common = max(set(lists), key=lists.count) if lists else ()
         self.nulls = ["", *common]
         self.typed = {c for c, w in words.items() if w == common and w != ("\0",)}
+        if dataset.csv.thousands is not None:
+            # Arrow knows none.
+            self.typed = set()
 
     def read(self, source: bytes, block: blocks.Block) -> RawBlock:
         """Parses a block; `source` are all its bytes."""
@@ -114,15 +117,27 @@ class CsvReader:
             for line, (record, byte) in zip(lines.tolist(), wrong.items(), strict=True):
                 row = np.flatnonzero(index == record)
                 if len(row):
-                    fields = row_fields(self.dataset, columns, int(row[0]))
+                    values = row_fields(self.dataset, columns, int(row[0]))
                     message = f"byte 0x{byte:02x} is not UTF-8"
-                    bad.append(BadRow(self.file.path, line, Reason.ENCODING, message, fields=fields))
+                    bad.append(BadRow(self.file.path, line, Reason.ENCODING, message, fields=values))
             keep = pa.array(~spoiled)
             columns = {name: column.filter(keep) for name, column in columns.items()}
             index, rows = index[~spoiled], int((~spoiled).sum())
+        columns = {name: self._plain(name, column) for name, column in columns.items()}
         return RawBlock(
             self.file, columns, rows, records, lambda: blocks.line_numbers(text, block, offsets()), index, bad
         )
+
+    def _plain(self, name: str, column: pa.Array) -> pa.Array:
+        """Fields without what is particular to this file's way of writing them."""
+        csv = self.dataset.csv
+        if not pa.types.is_binary(column.type):
+            return column
+        if csv.trim:
+            column = fields.trimmed(column)
+        if name in self.layout.numbers and (csv.decimal != "." or csv.thousands is not None):
+            column = fields.plain_numbers(column, csv.decimal, csv.thousands)
+        return column
 
     def _parse(self, text: bytes, invalid: list[tuple[int, int, str]]) -> tuple[dict[str, pa.Array], int]:
         def skip(row: pacsv.InvalidRow) -> str:
@@ -143,7 +158,11 @@ class CsvReader:
                     invalid_row_handler=skip,
                 ),
                 convert_options=pacsv.ConvertOptions(
-                    column_types=types, include_columns=list(types), null_values=self.nulls, strings_can_be_null=False
+                    column_types=types,
+                    include_columns=list(types),
+                    null_values=self.nulls,
+                    strings_can_be_null=False,
+                    decimal_point=self.dataset.csv.decimal,
                 ),
             )
 

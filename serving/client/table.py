@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
-from modules import iso
+from modules import iso, numerals
 from modules.errors import DataError
 from serving.client.errors import LeadError
 from serving.client.leads import NAN, Feature, Features, shown
@@ -40,7 +40,8 @@ class Reading:
     id: column that identifies a lead; `lead_id` or `id` if there is one otherwise.
     features: column -> feature, where the names differ. missing: feature -> spellings of 'missing'.
     dates: feature that is a date -> how its text is to be read (strptime), None for ISO 8601.
-    delimiter: of a CSV file; found out otherwise. skip_bad: leave bad rows out instead of stopping.
+    delimiter: of a CSV file; found out otherwise. decimal, thousands: of its numbers. trim: blanks around its fields are
+    no part of them. skip_bad: leave bad rows out instead of stopping.
     chunk: rows at a time.
     """
 
@@ -49,6 +50,9 @@ class Reading:
     missing: Mapping[str, frozenset[str]] = field(default_factory=dict)
     dates: Mapping[str, str | None] = field(default_factory=dict)
     delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    trim: bool = False
     skip_bad: bool = False
     chunk: int = 512
 
@@ -96,6 +100,8 @@ class LeadTable:
             delimiter = reading.delimiter or max(DELIMITERS, key=header.count)
             self._csv = csv.reader(self._text, delimiter=delimiter, strict=True)
             self._header = next(self._safely(self._csv), [])
+            if reading.trim:
+                self._header = [column.strip() for column in self._header]
             twice = sorted({column for column in self._header if self._header.count(column) > 1})
             if twice:
                 raise DataError(f"{name}: columns named twice: {', '.join(twice)}")
@@ -178,8 +184,10 @@ class LeadTable:
         """Text of a CSV file as values; what cannot be read stays as it is, for the encoder to refuse."""
         missing = self._reading.missing.get(feature.name, frozenset())
         if self.kind == "csv":
+            if self._reading.trim:
+                values = [value.strip(" \t") for value in values]
             if feature.dtype in (*FLOATS, *INTEGERS):
-                values = _numbers(values, missing)
+                values = _numbers([self._plain(value) for value in values], missing)
             elif feature.dtype == BOOL:
                 values = [{"true": True, "false": False}.get(value.lower(), value) for value in values]
         if not missing:
@@ -188,6 +196,13 @@ class LeadTable:
             return [None if value in missing else value for value in values]
         sentinels = {float(spelling) for spelling in missing if _NUMBER.fullmatch(spelling)}
         return [None if value in sentinels or value in missing else value for value in values]
+
+    def _plain(self, text: str) -> str:
+        """A number with a decimal point; anything else as it is."""
+        decimal, thousands = self._reading.decimal, self._reading.thousands
+        if decimal == "." and thousands is None:
+            return text
+        return numerals.plain_number(text, decimal, thousands)
 
     def _encode(self, feature: Feature, values: list[Any], bad: dict[int, str]) -> Sequence[object]:
         if feature.many:
