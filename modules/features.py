@@ -54,7 +54,7 @@ _BELONGS: dict[str, frozenset[Kind]] = {
     "buckets": _NUMBERS,
     "clip": _NUMBERS,
     "fill": _NUMBERS,
-    "monotone": _NUMBERS,
+    "monotone": _NUMBERS | _CATEGORIES,
     "vocabulary_size": _WORDS,
     "min_count": _WORDS,
     "encoding": _CATEGORIES,
@@ -137,7 +137,9 @@ class Feature(BaseModel):
         default=None, description="date: name of the date feature that age is measured against"
     )
     format: str | None = Field(default=None, description="date: strptime format; ISO 8601 when absent")
-    monotone: Literal[-1, 0, 1] = Field(default=0, description="monotone constraint of the trees; numeric only")
+    monotone: Literal[-1, 0, 1] = Field(
+        default=0, description="monotone constraint of the trees; numeric, and encoding target"
+    )
     description: str = Field(default="", description="one line for people, with the unit")
 
     @property
@@ -203,6 +205,7 @@ class Feature(BaseModel):
         wrong = {
             "hash_buckets": self.encoding != "hash",
             "smoothing": self.encoding != "target",
+            "monotone": self.kind in _CATEGORIES and self.encoding != "target",
             "oov_buckets": self.encoding in ("hash", "target"),
             "vocabulary_size": self.encoding == "hash",
             "min_count": self.encoding == "hash",

@@ -21,36 +21,36 @@ and prediction problems, SIGKDD Explorations 3(1).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
-import tensorflow_transform as tft
 from numpy.typing import NDArray
-from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
-from modules.vocabulary import (
-    EMPTY_VOCABULARY,
-    MergeCounts,
-    VocabularySpec,
-    file_name,
-    lookup,
-    select_words,
-    unique_counts,
-)
+from modules.analysis import Analyzer
+from modules.encoding.batch import Batch, Learning, Words
+from modules.encoding.categorical import encoding_of
+from modules.encoding.columns import TransformedFeature, column
+from modules.encoding.inputs import dense_column
+from modules.features import Feature, Kind
+from modules.transform_config import TransformConfig
+from modules.vocabulary import MergeCounts, VocabularySpec, file_name, lookup, select_words, unique_counts
+
+TARGET_FILES = "target_files"
+"""Key of custom_config: by name of the column, the files that `TargetCounts` wrote."""
 
 MISSING, UNKNOWN, FIRST = 0, 1, 2
 """Rows of a table: the missing category, every unknown one, the first line of the file of categories."""
 
-_KEY = (0x9E3779B97F4A7C15, 0xD1B54A32D192ED03)
+_KEY = (0x1E3779B97F4A7C15, 0x51B54A32D192ED03)
 _CODE_DIGITS = 3
-MAX_FOLDS = 100
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class TargetTable:
       out_of_fold: float32 [V, folds], the same for training rows of each fold.
     """
 
-    file: Any
-    served: Any
-    out_of_fold: Any
+    file: str
+    served: NDArray[np.float32]
+    out_of_fold: NDArray[np.float32]
 
 
 def fold_of(ids: tf.Tensor, folds: int) -> tf.Tensor:
@@ -99,13 +99,13 @@ def labelled(categories: tf.Tensor, ids: tf.Tensor, labels: tf.Tensor, folds: in
     """Categories marked with fold and label, so that counting words counts all three.
 
     Args:
-      categories: string [n], '' is missing.
-      ids: string [n], the leads' ids.
-      labels: int64 [n], 0 or 1.
+      categories: string, '' is missing.
+      ids: string, the leads' ids.
+      labels: int64, 0 or 1.
       folds: 2 to 100.
 
     Returns:
-      string [n]: three digits, 2 * fold + label, then the category.
+      string of the same shape: three digits, 2 * fold + label, then the category.
     """
     codes = 2 * fold_of(ids, folds) + tf.cast(labels, tf.int64)
     return tf.strings.join([tf.strings.as_string(codes, width=_CODE_DIGITS, fill="0"), categories])
@@ -124,7 +124,8 @@ def count_categories(counted: pa.Table, spec: TargetSpec) -> tuple[list[bytes], 
     """
     words = counted["word"].combine_chunks()
     codes = pc.binary_slice(words, 0, _CODE_DIGITS).cast(pa.large_string()).cast(pa.int64()).to_numpy()
-    encoded = pc.binary_slice(words, _CODE_DIGITS).dictionary_encode()
+    # binary_slice fails where nothing is left of a word (Arrow 18).
+    encoded = pc.binary_replace_slice(words, 0, _CODE_DIGITS, b"").dictionary_encode()
     found, width = encoded.dictionary, 2 * spec.folds
     cells = encoded.indices.to_numpy().astype(np.int64) * width + codes
     rows = np.zeros((len(found), width), np.int64)
@@ -166,79 +167,39 @@ def rates(counts: NDArray[np.int64], smoothing: float) -> tuple[NDArray[np.float
     )
 
 
-def target_tables(
-    columns: Sequence[tf.Tensor],
-    ids: tf.Tensor | None,
-    labels: tf.Tensor | None,
-    specs: Sequence[TargetSpec],
-    learned: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, TargetTable]:
-    """Learns the table of each column over the whole dataset.
+@dataclass(frozen=True)
+class TargetCounts(Analyzer):
+    """Counts categories by fold and label; what is handed on is the file of categories and that of the counts (.npy).
 
-    Args:
-      columns: string tensors [n], one for each spec; '' is missing.
-      ids: string [n]; labels: int64 [n], 0 or 1.
-      learned: by name, the paths that `write_counts` wrote, when an earlier pass has counted; then nothing is analysed
-        and neither columns nor ids nor labels are looked at.
+    Columns: categories (string), ids (string) and labels (int64), of one shape; see `labelled`.
     """
-    if learned is not None:
-        return {spec.name: read_table(learned[spec.name], spec) for spec in specs}
-    if not specs:
-        return {}
-    assert ids is not None and labels is not None
-    counted = [t for c, s in zip(columns, specs, strict=True) for t in unique_counts(labelled(c, ids, labels, s.folds))]
-    count = len(specs)
-    # Two passes: an analyzer's outputs are either all assets or none of them.
-    files = tft.experimental.ptransform_analyzer(
-        inputs=counted,
-        ptransform=_WriteCategories(tuple(specs)),
-        output_dtypes=[tf.string] * count,
-        output_shapes=[[]] * count,
-        output_asset_default_values=[EMPTY_VOCABULARY] * count,
-        name="target_categories",
-    )
-    values = tft.experimental.ptransform_analyzer(
-        inputs=counted,
-        ptransform=_Rates(tuple(specs)),
-        output_dtypes=[tf.float32] * (2 * count),
-        output_shapes=[shape for spec in specs for shape in ([None], [None, spec.folds])],
-        name="target_rates",
-    )
-    return {
-        spec.name: TargetTable(file, values[2 * i], values[2 * i + 1])
-        for i, (spec, file) in enumerate(zip(specs, files, strict=True))
-    }
 
+    spec: TargetSpec
+    key: ClassVar[str] = TARGET_FILES
 
-def write_counts(counted: pa.Table, spec: TargetSpec, index: int, folder: str) -> tuple[str, str]:
-    """Writes what `target_tables` reads: the file of categories and the counts (.npy).
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.spec.name
 
-    Args:
-      counted: see `count_categories`.
-      spec: the column.
-      index: its place among all target-encoded columns.
-      folder: exists.
+    def reduce(self, *columns: Any) -> Sequence[tf.Tensor]:
+        categories, ids, labels = columns
+        return unique_counts(labelled(categories, ids, labels, self.spec.folds))
 
-    Returns:
-      Both paths, as `count_files` names them.
-    """
-    categories, counts = count_categories(counted, spec)
-    categories_file, counts_file = count_files(spec, index, folder)
-    with tf.io.gfile.GFile(categories_file, "wb") as out:
-        out.write(b"\n".join([*categories, b""]))
-    with tf.io.gfile.GFile(counts_file, "wb") as out:
-        np.save(out, counts, allow_pickle=False)
-    return categories_file, counts_file
+    def combiner(self) -> beam.CombineFn:
+        return MergeCounts(1)
 
-
-def count_files(spec: TargetSpec, index: int, folder: str) -> tuple[str, str]:
-    """Where `write_counts` writes."""
-    path = str(Path(folder) / file_name(index, spec.name).replace("vocabulary", "target", 1))
-    return path, f"{path}.npy"
+    def write(self, found: list[pa.Table], folder: str, index: int) -> list[str]:
+        categories, counts = count_categories(found[0], self.spec)
+        path = str(Path(folder) / file_name(index, self.name).replace("vocabulary", "target", 1))
+        with tf.io.gfile.GFile(path, "wb") as out:
+            out.write(b"\n".join([*categories, b""]))
+        with tf.io.gfile.GFile(f"{path}.npy", "wb") as out:
+            np.save(out, counts, allow_pickle=False)
+        return [path, f"{path}.npy"]
 
 
 def read_table(files: Sequence[str], spec: TargetSpec) -> TargetTable:
-    """The table of a column from the files of `write_counts`; its values become constants of the graph."""
+    """The table of a column from the files that `TargetCounts` wrote; its values become constants of the graph."""
     categories_file, counts_file = files
     with tf.io.gfile.GFile(counts_file, "rb") as source:
         served, out_of_fold = rates(np.load(source, allow_pickle=False), spec.smoothing)
@@ -250,68 +211,68 @@ class TargetEncoding:
 
     Args:
       columns: string [n, 1] each, '' is missing.
-      tables: one for each.
+      tables: one for each, all with the same folds.
     """
 
     def __init__(self, columns: Sequence[tf.Tensor], tables: Sequence[TargetTable]) -> None:
-        self._served = [tf.convert_to_tensor(t.served) for t in tables]
-        self._out_of_fold = [t.out_of_fold for t in tables]
         lines = [lookup(c, t.file, UNKNOWN - FIRST) for c, t in zip(columns, tables, strict=True)]
         missing = tf.equal(tf.concat(columns, axis=1), "")
         # All tables lie in one, behind each other.
-        starts = tf.concat([[0], tf.cumsum([tf.size(s, out_type=tf.int64) for s in self._served])[:-1]], axis=0)
+        starts = np.cumsum([0, *(len(t.served) for t in tables[:-1])])
         self._places = starts + tf.where(missing, np.int64(MISSING), FIRST + tf.concat(lines, axis=1))
+        self._served = np.concatenate([t.served for t in tables])
+        self._out_of_fold = np.concatenate([t.out_of_fold for t in tables])
 
     def served(self) -> tf.Tensor:
         """float32 [n, columns], 0-1."""
-        return tf.gather(tf.concat(self._served, axis=0), self._places)
+        return tf.gather(self._served, self._places)
 
     def out_of_fold(self, ids: tf.Tensor) -> tf.Tensor:
-        """The values of training rows: string [n] -> float32 [n, columns], 0-1. All columns have the same folds."""
-        values = tf.concat(self._out_of_fold, axis=0)
-        folds = int(values.shape[1])
-        cells = self._places * folds + tf.expand_dims(fold_of(ids, folds), 1)
-        return tf.gather(tf.reshape(values, [-1]), cells)
+        """The values of training rows: ids, string [n, 1] -> float32 [n, columns], 0-1."""
+        folds = self._out_of_fold.shape[1]
+        return tf.gather(self._out_of_fold.reshape(-1), self._places * folds + fold_of(ids, folds))
 
 
-class _WriteCategories(PTransformAnalyzer):
-    """PCollection of (words, counts, words, counts, ...) per batch -> one file of categories per column."""
-
-    def __init__(self, specs: tuple[TargetSpec, ...]) -> None:
-        super().__init__()
-        self._specs = specs
-
-    def expand(self, pcoll: beam.PCollection) -> tuple[beam.PCollection, ...]:
-        specs, folder = self._specs, self.base_temp_dir
-
-        def write(tables: list[pa.Table]) -> list[beam.pvalue.TaggedOutput]:
-            tf.io.gfile.makedirs(folder)
-            found = [write_counts(t, s, i, folder)[0] for i, (t, s) in enumerate(zip(tables, specs, strict=True))]
-            return [beam.pvalue.TaggedOutput(str(i), np.array(p.encode(), object)) for i, p in enumerate(found)]
-
-        return _tagged(pcoll, len(specs), len(specs), write)
+def rows(config: TransformConfig) -> tuple[Feature, ...]:
+    """The rows of the feature table that are target-encoded, in the order of both outputs of Transform."""
+    every = config.dataset.encoded.of_kind(Kind.CATEGORICAL), config.dataset.encoded.of_kind(Kind.CROSS)
+    return tuple(row for several in every for row in several if encoding_of(row, config) == "target")
 
 
-class _Rates(PTransformAnalyzer):
-    """PCollection of (words, counts, words, counts, ...) per batch -> per column, served and out-of-fold values."""
-
-    def __init__(self, specs: tuple[TargetSpec, ...]) -> None:
-        super().__init__()
-        self._specs = specs
-
-    def expand(self, pcoll: beam.PCollection) -> tuple[beam.PCollection, ...]:
-        specs = self._specs
-
-        def learn(tables: list[pa.Table]) -> list[beam.pvalue.TaggedOutput]:
-            pairs = zip(tables, specs, strict=True)
-            values = [v for table, spec in pairs for v in rates(count_categories(table, spec)[1], spec.smoothing)]
-            return [beam.pvalue.TaggedOutput(str(i), value) for i, value in enumerate(values)]
-
-        return _tagged(pcoll, len(specs), 2 * len(specs), learn)
+def learnings(rows: Sequence[Feature], config: TransformConfig) -> list[Learning]:
+    marks = config.dataset.id_feature, config.dataset.label_feature
+    return [
+        Learning(TargetCounts(_spec(row, config)), functools.partial(_labelled_rows, row, *marks), (*row.raw, *marks))
+        for row in rows
+    ]
 
 
-def _tagged(pcoll: beam.PCollection, columns: int, outputs: int, finish: Any) -> tuple[beam.PCollection, ...]:
-    tags = [str(i) for i in range(outputs)]
-    merged = pcoll | "Count" >> beam.CombineGlobally(MergeCounts(columns))
-    found = merged | "Finish" >> beam.FlatMap(finish).with_outputs(*tags)
-    return tuple(found[tag] for tag in tags)
+def _labelled_rows(row: Feature, id_feature: str, label_feature: str, batch: Batch) -> list[tf.Tensor]:
+    inputs = batch.inputs
+    return [batch.strings(row), dense_column(inputs[id_feature], ""), dense_column(inputs[label_feature], 0)]
+
+
+def columns(rows: Sequence[Feature], config: TransformConfig, words: Words) -> list[TransformedFeature | None]:
+    return [column(row, row.name, "target", monotone=row.monotone) for row in rows]
+
+
+def encode(rows: Sequence[Feature], batch: Batch) -> tf.Tensor:
+    """[n, rows]: what is served, 0-1; never missing."""
+    return _encoding(rows, batch).served()
+
+
+def encode_out_of_fold(rows: Sequence[Feature], batch: Batch) -> tf.Tensor:
+    """[n, rows]: what the lead would have as a row of the training split, 0-1; never missing."""
+    return _encoding(rows, batch).out_of_fold(dense_column(batch.inputs[batch.config.dataset.id_feature], ""))
+
+
+def _encoding(rows: Sequence[Feature], batch: Batch) -> TargetEncoding:
+    def make() -> TargetEncoding:
+        tables = [read_table(batch.learned[TARGET_FILES][row.name], _spec(row, batch.config)) for row in rows]
+        return TargetEncoding([batch.strings(row) for row in rows], tables)
+
+    return batch.once("target", make)
+
+
+def _spec(row: Feature, config: TransformConfig) -> TargetSpec:
+    return TargetSpec(row.name, row.smoothing, config.model.target_folds, row.vocabulary_size, row.min_count)

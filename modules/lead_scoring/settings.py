@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,6 +16,37 @@ class CalibrationSettings(BaseModel):
     bins: int = Field(default=50, ge=2, le=1000, description="equal-mass bins of the calibration part, at most")
     min_bin_rows: int = Field(default=100, ge=10, description="fewer bins when a bin would hold fewer rows")
     level: float = Field(default=0.9, gt=0, lt=1, description="nominal coverage of the interval")
+
+
+class SelectionSettings(BaseModel):
+    """Which columns the booster is fitted to; see modules/lead_scoring/selection.py."""
+
+    model_config = FROZEN
+    max_missing: float = Field(default=0.99, ge=0, le=1, description="a column that is missing in more rows goes")
+    shadows: bool = Field(
+        default=True, description="rank the columns against random shadows; false: only drop what is useless"
+    )
+    top_k: int | None = Field(
+        default=None, ge=1, description="keep so many, strongest first; null: all that shadows do not beat"
+    )
+    unit: Literal["feature", "column"] = Field(
+        default="feature",
+        description="feature: all columns of a row of the feature table stay or go together; column: each by itself",
+    )
+    always: tuple[str, ...] = Field(
+        default=(), description="rows of the feature table that stay whatever their rank (constraints, policy)"
+    )
+    rounds: int = Field(default=20, ge=5, le=1000, description="shuffles of the shadows, each with a booster of its own")
+    level: float = Field(
+        default=0.05, gt=0, lt=0.5, description="a unit goes if chance gave it so few hits with this probability"
+    )
+    max_rows: int = Field(default=20_000, ge=100, description="rows that the ranking sees, drawn at random")
+
+    @model_validator(mode="after")
+    def _ranked(self) -> SelectionSettings:
+        if self.top_k is not None and not self.shadows:
+            raise ValueError("top_k needs the ranking: set shadows to true")
+        return self
 
 
 class LeadScoringSettings(BaseModel):
@@ -54,8 +85,12 @@ class LeadScoringSettings(BaseModel):
         description="after early stopping, fit again on training and validation rows with the rounds found",
     )
     warm_start: bool = Field(default=False, description="continue from the last blessed booster")
-    categorical: Literal["index", "one_hot"] = Field(
-        default="index", description="categories as frequency-ordered index, or as one indicator each"
+    categorical: Literal["index", "one_hot", "target"] = Field(
+        default="index",
+        description="categories as frequency-ordered index, as one indicator each, or as their smoothed conversion rate",
+    )
+    target_folds: int = Field(
+        default=5, ge=2, le=100, description="encoding target: training rows get the rate without their own fold"
     )
     max_one_hot: int = Field(
         default=64, ge=1, description="one_hot only: categories of a feature that get an indicator of their own"
@@ -64,3 +99,4 @@ class LeadScoringSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     nthread: int | None = Field(default=None, ge=1, description="threads of XGBoost; all cores by default")
     calibration: CalibrationSettings = CalibrationSettings()
+    selection: SelectionSettings | None = Field(default=None, description="null: the booster sees every column")

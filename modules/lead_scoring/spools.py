@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_transform as tft
 from numpy.typing import NDArray
 
 from modules import progress
+from modules.encoding import target
+from modules.encoding.columns import FEATURES, LABEL, TARGET_ENCODED, TIME, TransformedFeature
 from modules.lead_scoring.matrix import Spool
 from modules.transform_batches import TransformedBatches, files_of
 from modules.transform_config import TransformConfig
-from modules.transform_features import FEATURES, LABEL, TIME, TransformedFeature
 
 
 def spools(
@@ -24,6 +26,9 @@ def spools(
     folder: Path,
 ) -> dict[str, Spool]:
     """Transforms the files of each split into a spool.
+
+    Target-encoded columns of split train hold what was learned without a row's own fold; those of all other splits
+    what is served.
 
     Args:
       patterns: by split (train, validation, calibration), file patterns of raw or transformed tf.Examples.
@@ -38,9 +43,34 @@ def spools(
     result: dict[str, Spool] = {}
     for done, (split, files) in enumerate(patterns.items()):
         progress.report(done, len(patterns), f"transforming {split}")
-        batches = TransformedBatches(files, output, output_columns(output, config), raw=not holds_transformed(files))
+        columns, encoded = output_columns(output, config), target.rows(config) if split == "train" else ()
+        if encoded:
+            columns.append(TARGET_ENCODED)
+        batches: Iterable[Mapping[str, NDArray[Any]]] = TransformedBatches(
+            files, output, columns, raw=not holds_transformed(files)
+        )
+        if encoded:
+            batches = out_of_fold(batches, features, [row.name for row in encoded])
         result[split] = spool(split, batches, features, folder)
     return result
+
+
+def out_of_fold(
+    batches: Iterable[Mapping[str, NDArray[Any]]], features: Sequence[TransformedFeature], names: Sequence[str]
+) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """Batches of training rows whose target-encoded columns do not know the row's own label.
+
+    Args:
+      batches: with `features` float32 [rows, F] and `target_encoded` float32 [rows, T].
+      features: columns of `features`.
+      names: rows of the feature table, one for each column of `target_encoded`.
+    """
+    encoded = [f for f in features if f.encoding == "target"]
+    to, of = [f.position for f in encoded], [names.index(f.source) for f in encoded]
+    for batch in batches:
+        matrix = np.array(batch[FEATURES])
+        matrix[:, to] = batch[TARGET_ENCODED][:, of]
+        yield {**batch, FEATURES: matrix}
 
 
 def spool(

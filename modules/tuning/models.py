@@ -62,6 +62,7 @@ LEAD_SCORING = Tunable(
     fixed={
         "validation_split": _SPLIT,
         "categorical": _BEFORE_TRAINING,
+        "target_folds": _BEFORE_TRAINING,
         "max_one_hot": _BEFORE_TRAINING,
         "text_words": _BEFORE_TRAINING,
         "refit": "trials are scored on rows that a refit would learn from",
