@@ -22,6 +22,7 @@ from modules.journeys.dataset import JourneyDataset
 from pipeline.components.cross_validation.component import CrossValidation
 from pipeline.components.evaluator import Evaluator
 from pipeline.components.gate.component import DataGate
+from pipeline.components.importance.component import Importance
 from pipeline.components.infra_check.component import InfraCheck
 from pipeline.components.policy_value.component import PolicyValue
 from pipeline.components.pusher import atomic_pusher
@@ -179,6 +180,12 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
                 split=EVALUATED_SPLIT,
             )
         )
+    if config.importance is not None:
+        importance = Importance(
+            examples=examples, model=model, dataset=dataset, settings=config.importance, split=EVALUATED_SPLIT
+        )
+        importance.add_upstream_node(evaluator)
+        add(importance)
     infra_blessing = _infra_check(run, model, examples, evaluator, add)
     push_inputs = {} if infra_blessing is None else {"infra_blessing": infra_blessing}
     add(
@@ -209,7 +216,13 @@ def _tuner(
     run: Run, dataset_version: str, examples: Any, schema: Any, transform_graph: Any, settings: dict[str, str]
 ) -> Tuner:
     """The search for settings, on raw examples of everything but the test part."""
-    assert run.config.tuning is not None
+    config = run.config
+    assert config.tuning is not None
+    validation = {}
+    if isinstance(config, LeadScoringConfig):
+        # What decides the folds, not what judges them.
+        unused = {"min", "max", "confidence", "workers"}
+        validation = {"validation": config.validation.model_dump_json(exclude=unused)}
     return Tuner(
         tuner_fn=family(run).tuner_fn,
         examples=examples,
@@ -217,7 +230,8 @@ def _tuner(
         transform_graph=transform_graph,
         custom_config={
             **settings,
-            "tuning": run.config.tuning.model_dump_json(),
+            **validation,
+            "tuning": config.tuning.model_dump_json(),
             "dataset_version": dataset_version,
             "tuning_dir": str(run.tuning_dir),
         },

@@ -22,6 +22,7 @@ from modules.transform_config import TransformConfig
 from modules.transform_features import transformed_features, vocabulary_names
 from modules.tuning.models import LEAD_SCORING
 from modules.tuning.settings import TuningSettings
+from modules.tuning.space import resolve
 from modules.tuning.tuner import TUNING, FnArgs, make_tuner
 from modules.validation.settings import ValidationSettings
 from modules.vocabulary import read_vocabularies
@@ -29,6 +30,7 @@ from modules.vocabulary import read_vocabularies
 VALIDATION = "validation"
 """Key of custom_config: ValidationSettings as JSON."""
 HOLD_OUT = "the validation part"
+RECENCY = "recency_half_life_days"
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
@@ -55,14 +57,15 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     def objective() -> Iterator[FoldTrials]:
         tuning = TuningSettings.model_validate_json(fn_args.custom_config[TUNING])
         metric, _ = LEAD_SCORING.objective(tuning.objective)
+        read = _with_times(config) if RECENCY in resolve(tuning, LEAD_SCORING) else config
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             if validation.folds is None:
-                prepared, how = [_hold_out(fn_args, config, Path(folder))], HOLD_OUT
+                prepared, how = [_hold_out(fn_args, read, Path(folder))], HOLD_OUT
                 # Its rows are those that a refit would learn from.
                 settings = config.model.model_copy(update={"refit": False, "warm_start": False})
             else:
                 patterns = [*fn_args.train_files, *fn_args.eval_files]
-                prepared = list(prepare_folds(patterns, _schema(fn_args), config, validation, Path(folder)))
+                prepared = list(prepare_folds(patterns, _schema(fn_args), read, validation, Path(folder)))
                 how = scheme(validation)
                 settings = config.model.model_copy(update={"warm_start": False})
             yield FoldTrials(prepared, settings, metric, how)
@@ -74,8 +77,18 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 def scheme(validation: ValidationSettings) -> str:
     """How folds are cut, in words: "5 folds by time"."""
     how = {"random": "at random", "stratified": "stratified", "group": f"by {validation.group}", "time": "by time"}
+    gap = f", gap of {validation.gap_days:g} days" if validation.gap_days else ""
     repeats = f"{validation.repeats} x " if validation.repeats > 1 else ""
-    return f"{repeats}{validation.folds} folds {how[validation.method]}"
+    return f"{repeats}{validation.folds} folds {how[validation.method]}{gap}"
+
+
+def _with_times(config: TransformConfig) -> TransformConfig:
+    """Rows are read with their times if the configured settings weigh them by age; trials may where these do not."""
+    if config.model.recency_half_life_days is not None:
+        return config
+    if config.dataset.time_feature is None:
+        raise ConfigError(f"tuning.space.{RECENCY} needs a dataset with a time column (`time` in the dataset file)")
+    return config.model_copy(update={"model": config.model.model_copy(update={RECENCY: 1.0})})
 
 
 def _hold_out(fn_args: FnArgs, config: TransformConfig, folder: Path) -> Fold:

@@ -118,7 +118,6 @@ def _listen(study: Study, worker: _Worker) -> None:
             worker.pipe.send(study.score(attempt, value))
         except ValueError as error:  # no number
             worker.pipe.send(False)
-            attempt.scores.clear()
             worker.pipe.recv()
             _fail(study, worker, str(error))
     elif what == "error":
