@@ -18,6 +18,7 @@ from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import calibration as calibrations
 from modules.lead_scoring.calibration import Calibration
 from modules.lead_scoring.matrix import Spool
+from modules.lead_scoring.selection import Selection, of_base, select
 from modules.lead_scoring.settings import LeadScoringSettings
 from modules.probability import expected_calibration_error, log_loss
 from modules.roc import area_under_roc
@@ -34,6 +35,7 @@ class Learned:
       calibration: margins to probability, interval and score.
       margins: log-odds by split, float32 [n], of every split but train.
       metrics: by split, name and value (logloss, auc, calibration error).
+      selection: what was chosen from all columns and why; None when the booster sees all of them.
     """
 
     fitted: boosters.FittedBooster
@@ -41,6 +43,7 @@ class Learned:
     calibration: Calibration
     margins: dict[str, NDArray[np.float32]]
     metrics: dict[str, dict[str, float]]
+    selection: Selection | None = None
 
 
 def learn(
@@ -52,27 +55,38 @@ def learn(
     base: xgb.Booster | None = None,
     clock: Clock | None = None,
 ) -> Learned:
-    """Fits the booster to train, stopped by validation, and calibrates it on calibration.
+    """Chooses columns by train, fits the booster to it, stopped by validation, and calibrates it on calibration.
 
     Args:
       spools: rows by split: train, calibration, and validation unless all rounds are trained.
       features: the columns of all of them.
       settings: the model's settings.
       log_dir: where TensorBoard finds the loss curves.
-      base: booster to continue from.
-      clock: told when fitting and calibrating end.
+      base: booster to continue from; its columns are kept, whatever the settings say about selection.
+      clock: told when selecting, fitting and calibrating end.
 
     Raises:
-      ConfigError: see `booster.fit`.
+      ConfigError: see `booster.fit` and `selection.select`.
+      DataError: no column is left.
     """
     clock = clock or Clock()
+    if base is not None:
+        selection = of_base(features, boosters.booster_names(features), base.feature_names or ())
+    else:
+        selection = select(spools["train"], features, settings)
+    if selection is not None:
+        kept = set(selection.kept)
+        places = [place for place, feature in enumerate(features) if feature.name in kept]
+        features = [features[place] for place in places]
+        spools = {split: spool.choose(places) for split, spool in spools.items()}
+        clock.lap("select")
     fitted = boosters.fit(spools["train"], spools.get("validation"), features, settings, log_dir, base)
     clock.lap("fit")
     margins = {split: fitted.margins(spool) for split, spool in spools.items() if split != "train"}
     calibration = calibrations.fit(margins["calibration"], spools["calibration"].labels, settings.calibration)
     clock.lap("calibrate")
     metrics = {split: metrics_of(calibration, m, spools[split].labels) for split, m in margins.items()}
-    return Learned(fitted, tuple(features), calibration, margins, metrics)
+    return Learned(fitted, tuple(features), calibration, margins, metrics, selection)
 
 
 def metrics_of(calibration: Calibration, margins: NDArray[np.float32], labels: NDArray[np.float32]) -> dict[str, float]:

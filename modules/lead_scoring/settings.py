@@ -36,7 +36,7 @@ class SelectionSettings(BaseModel):
     always: tuple[str, ...] = Field(
         default=(), description="rows of the feature table that stay whatever their rank (constraints, policy)"
     )
-    rounds: int = Field(default=20, ge=5, le=1000, description="shuffles of the shadows, each with a booster of its own")
+    rounds: int = Field(default=20, ge=5, le=1000, description="shuffles of the shadows, a booster for each")
     level: float = Field(
         default=0.05, gt=0, lt=0.5, description="a unit goes if chance gave it so few hits with this probability"
     )

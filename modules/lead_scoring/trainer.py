@@ -9,11 +9,14 @@ from pathlib import Path
 import tensorflow_transform as tft
 import xgboost as xgb
 
+from modules.convergence import CURVES
 from modules.errors import ConfigError
 from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import manifest as manifests
+from modules.lead_scoring.curves import curves_of
 from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
 from modules.lead_scoring.learn import learn
+from modules.lead_scoring.selection import SELECTION
 from modules.lead_scoring.spools import spools
 from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
 from modules.saved_model import save
@@ -34,8 +37,9 @@ def run_fn(fn_args: FnArgs) -> None:
         `configuration_hash`, `dataset_version`, `model_type`. `base_model`: SavedModel to continue from, read
         with `warm_start` only. `hyperparameters`: of the Tuner, laid over the configured settings.
 
-    Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json) to
-    `serving_model_dir` and TensorBoard curves to `model_run_dir`.
+    Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json,
+    curves.json, and selection.json where columns were chosen) to `serving_model_dir` and TensorBoard curves to
+    `model_run_dir`.
 
     Raises:
       DataError: a split is empty or has only one class.
@@ -70,6 +74,7 @@ def run_fn(fn_args: FnArgs) -> None:
     booster = learned.fitted.booster
     model = LeadScoringModel(output, booster, learned.calibration, config.dataset.table, learned.features)
     clock.lap("compile")
+    curves = curves_of(learned.fitted, config.model, base.num_boosted_rounds() if base is not None else 0)
     manifest = manifests.Manifest(
         **run_facts(fn_args.custom_config, "lead-scoring"),
         settings=config.model.model_dump(mode="json"),
@@ -95,6 +100,8 @@ def run_fn(fn_args: FnArgs) -> None:
             MANIFEST: manifest.model_dump_json(indent=1),
             manifests.IMPORTANCE: json.dumps(boosters.importances(booster, learned.features), indent=1),
             manifests.CALIBRATION: learned.calibration.to_json(),
+            CURVES: curves.to_json(),
+            **({} if learned.selection is None else {SELECTION: learned.selection.to_json()}),
         },
         METHOD_NAMES,
     )
