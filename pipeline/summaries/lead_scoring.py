@@ -13,6 +13,7 @@ from pipeline.config import Run
 from pipeline.summaries.ask import ask
 
 if TYPE_CHECKING:
+    from modules.encoding.report import OutlierReport
     from modules.ingest.report import IngestReport
     from modules.lead_scoring.manifest import Manifest
 
@@ -36,6 +37,7 @@ class LeadScoringPart:
 
     ingest: IngestReport
     manifest: Manifest
+    outliers: OutlierReport | None = None
     answers: list[LeadAnswer] = field(default_factory=list)
 
     def show_data(self, console: Console) -> None:
@@ -54,6 +56,9 @@ class LeadScoringPart:
             console.print(
                 f"ignored    columns that the feature table does not know: {_list(self.ingest.ignored_columns)}"
             )
+
+        if self.outliers is not None:
+            console.print(f"outliers   {self.outliers.line()}")
 
     def show_training(self, console: Console) -> None:
         console.print(
@@ -80,12 +85,14 @@ class LeadScoringPart:
 
 def read_part(run: Run, examples: Path, model: Path, pushed: Path | None) -> LeadScoringPart:
     """Reads the artifacts of a finished run: roots of the examples and of the SavedModel, and where it was pushed."""
+    from modules.encoding.report import OutlierReport
     from modules.ingest.report import read_report
     from modules.lead_scoring.manifest import Manifest
 
     return LeadScoringPart(
         ingest=read_report(str(examples)),
         manifest=Manifest.load(model),
+        outliers=OutlierReport.read(model),
         answers=[] if pushed is None else _answers(run, pushed, examples),
     )
 
