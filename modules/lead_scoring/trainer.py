@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 import xgboost as xgb
 
 from modules.convergence import CURVES
+from modules.encoding.report import OUTLIERS, count_outliers
 from modules.errors import ConfigError
 from modules.lead_scoring import booster as boosters
 from modules.lead_scoring import manifest as manifests
@@ -38,8 +39,8 @@ def run_fn(fn_args: FnArgs) -> None:
         with `warm_start` only. `hyperparameters`: of the Tuner, laid over the configured settings.
 
     Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json,
-    curves.json, and selection.json where columns were chosen) to `serving_model_dir` and TensorBoard curves to
-    `model_run_dir`.
+    curves.json, selection.json where columns were chosen and outliers.json where values were clipped) to
+    `serving_model_dir` and TensorBoard curves to `model_run_dir`.
 
     Raises:
       DataError: a split is empty or has only one class.
@@ -60,6 +61,7 @@ def run_fn(fn_args: FnArgs) -> None:
         if config.model.validation_split == 0:
             patterns.pop("validation", None)
         rows_of = spools(patterns, output, features, config, Path(folder))
+        outliers = count_outliers(rows_of, features)
         clock.lap("transform")
         learned = learn(
             rows_of,
@@ -102,6 +104,7 @@ def run_fn(fn_args: FnArgs) -> None:
             manifests.CALIBRATION: learned.calibration.to_json(),
             CURVES: curves.to_json(),
             **({} if learned.selection is None else {SELECTION: learned.selection.to_json()}),
+            **({} if outliers is None else {OUTLIERS: outliers.model_dump_json(indent=1)}),
         },
         METHOD_NAMES,
     )
