@@ -24,6 +24,7 @@ from modules.transform_batches import BATCH_ROWS, record_dataset
 from modules.validation.folds import LEFT_OUT, PARTS, RowKeys
 
 _FRAME_BYTES = 16
+_HAS_GROUP = "has_group"
 _TYPES = {schema_pb2.BYTES: tf.string, schema_pb2.INT: tf.int64, schema_pb2.FLOAT: tf.float32}
 
 
@@ -76,7 +77,10 @@ def scan(files: Sequence[str], schema: schema_pb2.Schema, columns: KeyColumns) -
     def read(records: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         parsed = tf.io.parse_example(records, spec)
         size = tf.shape(records)[0]
-        return tf.strings.length(records), {c: _first(parsed[c], size) for c in spec}
+        values = {role: _first(parsed[column], size) for role, column in wanted.items()}
+        if columns.group:
+            values[_HAS_GROUP] = _present(parsed[columns.group], size)
+        return tf.strings.length(records), values
 
     lengths: list[NDArray[np.int64]] = []
     parts: dict[str, list[NDArray[np.generic]]] = {role: [] for role in wanted}
@@ -85,15 +89,11 @@ def scan(files: Sequence[str], schema: schema_pb2.Schema, columns: KeyColumns) -
         dataset = record_dataset([file]).map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
         for length, values in dataset.as_numpy_iterator():
             sizes.append(length.astype(np.int64))
-            found = {role: values[column] for role, column in wanted.items()}
-            for role in ("id", "group"):
-                if role in found:
-                    found[role] = _hash(found[role])
-            if "group" in found:
+            values["id"] = _hash(values["id"])
+            if columns.group:
                 # A row without a group is a group of its own.
-                missing = found["group"] == _MISSING
-                found["group"] = np.where(missing, found["id"], found["group"])
-            for role, value in found.items():
+                values["group"] = np.where(values.pop(_HAS_GROUP), _hash(values["group"]), values["id"])
+            for role, value in values.items():
                 parts[role].append(value)
         lengths.append(np.concatenate(sizes))
     joined = {role: np.concatenate(values) if values else np.zeros(0, np.int64) for role, values in parts.items()}
@@ -155,21 +155,29 @@ def _frames(file: str, lengths: NDArray[np.int64]) -> Iterator[pa.LargeBinaryArr
 
 
 def _first(column: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
-    """The first value of each row [n]; '' or 0 where there is none, NaN where numbers are floating."""
-    default = tf.constant(float("nan") if column.dtype.is_floating else "" if column.dtype == tf.string else 0)
-    default = tf.cast(default, column.dtype) if column.dtype != tf.string else default
+    """The first value of each row [n]; '' or 0 where there is none."""
     first = tf.equal(column.indices[:, 1], 0)
     values = tf.boolean_mask(column.values, first)
     at = tf.boolean_mask(column.indices[:, :1], first)
-    return tf.tensor_scatter_nd_update(tf.fill([rows], default), at, values)
+    return tf.tensor_scatter_nd_update(tf.zeros([rows], column.dtype), at, values)
+
+
+def _present(column: tf.SparseTensor, rows: tf.Tensor) -> tf.Tensor:
+    """bool [n]: whether a row has a value that is neither '' nor NaN."""
+    values = column.values
+    usable = tf.not_equal(values, "") if column.dtype == tf.string else tf.equal(values, values)
+    at = tf.boolean_mask(column.indices[:, :1], usable)
+    return tf.tensor_scatter_nd_update(tf.zeros([rows], tf.bool), at, tf.ones([tf.shape(at)[0]], tf.bool))
 
 
 def _hash(values: NDArray[np.generic]) -> NDArray[np.uint64]:
-    """Hash of each value; a missing one, '' or NaN, has the hash of the empty string."""
-    if values.dtype == object:
-        return hash64(pa.array(values, pa.large_binary()))
-    text = np.where(np.isnan(values), b"", values.astype("S")) if values.dtype.kind == "f" else values.astype("S")
-    return hash64(pa.array(text.astype(object), pa.large_binary()))
-
-
-_MISSING = hash64(pa.array([b""], pa.large_binary()))[0]
+    """Hash of each value, bytes or numbers."""
+    if values.dtype != object:
+        # Numbers by their bytes, each as long as the next.
+        width = values.dtype.itemsize
+        values = np.ascontiguousarray(values)
+        fixed = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(width), len(values), [None, pa.py_buffer(values.tobytes())]
+        )
+        return hash64(fixed.cast(pa.large_binary()))
+    return hash64(pa.array(values, pa.large_binary()))
