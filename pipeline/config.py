@@ -13,6 +13,7 @@ from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
 from modules.errors import ConfigError
 from modules.evaluation.settings import EvaluationSettings, NextActionEvaluationSettings
+from modules.explanation.settings import ImportanceSettings
 from modules.journeys.dataset import JourneyDataset
 from modules.lead_scoring.settings import LeadScoringSettings
 from modules.off_policy.settings import PolicyValueSettings
@@ -76,6 +77,9 @@ class PipelineConfig(BaseModel):
     transform: TransformSettings = TransformSettings()
     gate: GateSettings = GateSettings()
     infra: InfraSettings = InfraSettings()
+    importance: ImportanceSettings | None = Field(
+        default=ImportanceSettings(), description="what matters to the model, for summary and report; null: not measured"
+    )
 
 
 class LeadScoringConfig(PipelineConfig):

@@ -41,6 +41,7 @@ class Summary:
     value: tuple[str, ...] = ()
     tuning: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
+    importance: tuple[str, ...] = ()
 
     @property
     def blessed(self) -> bool:
@@ -53,7 +54,7 @@ class Summary:
             console.print(line, markup=False)
         self.part.show_training(console)
         self._show_metrics(console)
-        for line in (*self.folds, *self.value):
+        for line in (*self.folds, *self.importance, *self.value):
             console.print(line, markup=False)
         self._show_blessing(console)
         self.part.show_answers(console)
@@ -130,6 +131,11 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         from modules.validation.report import CrossValidationReport
 
         folds = tuple(CrossValidationReport.read(_uri(results, "CrossValidation", "cross_validation")).lines())
+    importance: tuple[str, ...] = ()
+    if "Importance" in results:
+        from modules.explanation.report import ImportanceReport
+
+        importance = tuple(ImportanceReport.read(_uri(results, "Importance", "importance")).lines())
     return Summary(
         rows=of.rows,
         part=of.read_part(run, examples, model, pushed),
@@ -140,6 +146,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         value=value,
         tuning=tuning,
         folds=folds,
+        importance=importance,
     )
 
 
