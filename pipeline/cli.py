@@ -80,6 +80,38 @@ def schema(
 
 
 @app.command()
+def report(
+    config: Annotated[
+        Path | None, typer.Argument(help="Model file whose latest run is meant; the latest run of any model otherwise.")
+    ] = None,
+    dataset: DatasetOption = None,
+    root: RootOption = Path("build"),
+    set_: SetOption = None,
+    run_: Annotated[
+        str | None, typer.Option("--run", help="Beginning of a run id, or the integer version of a published model.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File; <root>/reports/<model>-<version>.html otherwise.")
+    ] = None,
+) -> None:
+    """Write one page about a finished run: data, curves, slices, importances, blessing, model card, lineage."""
+    from modules.configuration import parse_override
+    from modules.errors import ConfigError
+
+    servable = None
+    if config is not None:
+        from pipeline.config import load_run
+
+        overrides = dict(parse_override(text) for text in set_ or [])
+        servable = load_run(config, dataset=dataset, root=root, overrides=overrides).servable
+    elif dataset or set_:
+        raise ConfigError("report: --dataset and --set belong to a model file; name it, e.g. configs/lead_scoring.yaml")
+    from pipeline.report.command import report as write_report
+
+    write_report(Path(root).absolute(), servable, run_, out)
+
+
+@app.command()
 def predict(
     config: ConfigArgument,
     input_: Annotated[
@@ -299,11 +331,16 @@ def data_check(
 
 
 @data_app.command("propose")
-def data_propose(table: Annotated[Path, typer.Argument(help="CSV, gzip CSV or Parquet file.")]) -> None:
+def data_propose(
+    table: Annotated[Path, typer.Argument(help="CSV, gzip CSV or Parquet file.")],
+    label: Annotated[
+        str | None, typer.Option("--label", help="The column to predict; otherwise it is guessed.")
+    ] = None,
+) -> None:
     """Print a first dataset file for a table that nobody has described yet."""
     from pipeline.check import propose
 
-    raise typer.Exit(propose(table))
+    raise typer.Exit(propose(table, label))
 
 
 def main(arguments: list[str] | None = None) -> int:

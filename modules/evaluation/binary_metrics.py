@@ -14,7 +14,7 @@ from tensorflow_model_analysis.metrics import calibration_plot as tfma_calibrati
 from tensorflow_model_analysis.metrics import confusion_matrix_plot as tfma_confusion_matrix_plot
 
 from modules.errors import DataError
-from modules.evaluation import curves, histogram, plots
+from modules.evaluation import curves, histogram, names, plots
 from modules.evaluation.aggregation import PlotName, Source
 from modules.evaluation.extracts import model_values
 from modules.evaluation.families import BINARY
@@ -99,7 +99,7 @@ class BinaryAggregation:
             (tfma_confusion_matrix_plot.CONFUSION_MATRIX_PLOT_NAME, ""): plots.confusion_matrix_plot(
                 statistics, self.plot_points
             ),
-            (tfma_calibration_plot.CALIBRATION_PLOT_NAME, plots.QUANTILES_OUTPUT): plots.quantile_plot(statistics),
+            (tfma_calibration_plot.CALIBRATION_PLOT_NAME, names.QUANTILES): plots.quantile_plot(statistics),
         }
 
 

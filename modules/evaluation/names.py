@@ -1,4 +1,12 @@
-"""Names of the metrics on which thresholds in slices are set (see `modules.evaluation.slice_metric`)."""
+"""Names that the Evaluator's metrics and their readers share (see `modules.evaluation.slice_metric`)."""
+
+QUANTILES = "quantiles"
+"""Output name of plots over intervals of equal weight, which tells them from those of equal width."""
+CONVERSION = "conversion"
+"""Output name of plots of the conversion probability."""
+CONVERSION_QUANTILES = f"{CONVERSION}_{QUANTILES}"
+ACTIONS = "actions"
+"""Output name of the confusion of actions."""
 
 
 def margin(metric: str) -> str:

@@ -27,14 +27,12 @@ from modules.evaluation.extracts import (
     transformed_values,
 )
 from modules.evaluation.families import NEXT_ACTION
+from modules.evaluation.names import ACTIONS, CONVERSION, CONVERSION_QUANTILES
 from modules.evaluation.next_action_statistics import ActionBuilder, ActionStatistics
 from modules.evaluation.slice_metric import SliceMetric
 from modules.journeys.names import HISTORY_LENGTH, OUTCOME
 
 PROBABILITIES = "probabilities"
-CONVERSION = "conversion"
-ACTIONS = "actions"
-CONVERSION_QUANTILES = f"{CONVERSION}_{plots.QUANTILES_OUTPUT}"
 DEFAULT_NAME = "next_action"
 DEFAULT_PLOT_POINTS = 20
 

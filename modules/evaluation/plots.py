@@ -15,9 +15,6 @@ from modules.evaluation.histogram import ScoreHistogram
 QUANTILES = 200
 """Intervals of `quantile_plot`."""
 
-QUANTILES_OUTPUT = "quantiles"
-"""Output name that tells `quantile_plot` from a plot over intervals of equal width."""
-
 
 def calibration_plot(histogram: ScoreHistogram, buckets: int) -> metrics_for_slice_pb2.CalibrationHistogramBuckets:
     """Sums of labels, predictions and weights in `buckets` intervals of equal width over [0, 1).

@@ -228,7 +228,7 @@ def make_verdict(
     slices = {}
     for record in metrics:
         values = _values(record)
-        key = _slice_key(record.slice_key)
+        key = slice_key_of(record.slice_key)
         of_candidate = values.get(candidate, {})
         slices[key] = SliceMetrics(
             key=key,
@@ -241,7 +241,7 @@ def make_verdict(
     missing: list[str] = []
     if result is not None:
         for validation in result.metric_validations_per_slice:
-            key = _slice_key(validation.slice_key)
+            key = slice_key_of(validation.slice_key)
             part = overall if key == OVERALL else slices.get(key, SliceMetrics(key, {}))
             for failure in validation.failures:
                 found = _failures(failure, part, slice_bounds)
@@ -264,7 +264,9 @@ def _family_and_bounds(config: config_pb2.EvalConfig) -> tuple[MetricFamily | No
     return (None, {}) if found is None else (found[0], json.loads(found[1].config or "{}"))
 
 
-def _slice_key(proto: metrics_for_slice_pb2.SliceKey) -> SliceKey:
+def slice_key_of(proto: metrics_for_slice_pb2.SliceKey) -> SliceKey:
+    """The key of a slice as TFMA's proto has it."""
+
     def value(single: Any) -> str | int | float:
         found = getattr(single, single.WhichOneof("kind"))
         return found.decode() if isinstance(found, bytes) else found

@@ -1,0 +1,183 @@
+"""Statistics of a feature in several parts of the data, side by side, from TFDV's protos.
+
+What a person typed is not shown: of text only how much is missing and how long it is, of categories only values that
+at least LEAST_ROWS rows of the training part have, of hashed personal data nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modules.columns import Column
+from modules.drift import feature_statistics, missing_share
+from modules.features import Kind
+
+Floats = NDArray[np.float64]
+
+BINS = 16
+TOP_VALUES = 6
+LEAST_ROWS = 10
+
+
+@dataclass(frozen=True)
+class PartStatistics:
+    """One feature in one part of the data.
+
+    Attributes:
+      rows: examples.
+      missing: share without a value, 0-1.
+      mean, deviation, least, median, most: of numbers; NaN for others.
+      zeros: share of zeros among the numbers present; NaN for others.
+      distinct: number of different words, an estimate where there are many; NaN for numbers.
+      length: mean length of the words, characters; NaN for numbers.
+    """
+
+    rows: int
+    missing: float
+    mean: float = math.nan
+    deviation: float = math.nan
+    least: float = math.nan
+    median: float = math.nan
+    most: float = math.nan
+    zeros: float = math.nan
+    distinct: float = math.nan
+    length: float = math.nan
+
+
+@dataclass(frozen=True)
+class FeatureSummary:
+    """One feature in all parts.
+
+    Attributes:
+      name, kind, description: as the dataset file has them; kind is `label`, `history` and the like for others.
+      parts: by name of the part.
+      edges: ends of the bins of numbers, [b + 1]; the first and last bin hold everything beyond, too.
+      labels: frequent words, most frequent first; () for numbers.
+      shares: by part, share of the values present in each bin, or of each word; [b] or [labels].
+    """
+
+    name: str
+    kind: str
+    description: str
+    parts: dict[str, PartStatistics]
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    shares: dict[str, tuple[float, ...]] | None = None
+
+
+def summarize(statistics: Mapping[str, Any], columns: Iterable[Column], hidden: Iterable[str]) -> list[FeatureSummary]:
+    """Summaries of the columns that the statistics know, in their order.
+
+    Args:
+      statistics: TFDV's DatasetFeatureStatistics by part; `train` decides which words are shown.
+      columns: of the dataset.
+      hidden: names of columns to leave out: ids, and hashed personal data.
+    """
+    by_part = {part: feature_statistics(table) for part, table in statistics.items()}
+    left_out, found = set(hidden), []
+    for column in columns:
+        features = {part: table[column.name] for part, table in by_part.items() if column.name in table}
+        if column.name in left_out or not features:
+            continue
+        rows = {part: int(statistics[part].num_examples) for part in features}
+        found.append(_summary(column, features, rows))
+    return found
+
+
+def _summary(column: Column, features: Mapping[str, Any], rows: Mapping[str, int]) -> FeatureSummary:
+    kind = column.feature.kind.value if column.feature else ""
+    parts = {part: _part(feature, rows[part], column.is_list) for part, feature in features.items()}
+    numbers = any(feature.HasField("num_stats") for feature in features.values())
+    edges: tuple[float, ...] = ()
+    labels: tuple[str, ...] = ()
+    shares: dict[str, tuple[float, ...]] | None = None
+    timelike = not column.feature and column.type == "integer" and parts and max(p.most for p in parts.values()) > 1e9
+    if numbers and not timelike:
+        curves = {part: _distribution(feature.num_stats) for part, feature in features.items()}
+        edges = _edges([c for c in curves.values() if len(c[0])])
+        if edges:
+            shares = {part: _binned(curve, edges) for part, curve in curves.items()}
+    elif not numbers and (column.feature is None or column.feature.kind not in (Kind.TEXT, Kind.DATE)):
+        labels, shares = _words(features)
+    return FeatureSummary(column.name, kind or "", column.what, parts, edges, labels, shares)
+
+
+def _part(feature: Any, rows: int, is_list: bool) -> PartStatistics:
+    missing = missing_share(feature, is_list)
+    if feature.HasField("num_stats"):
+        n = feature.num_stats
+        values = max(int(n.common_stats.tot_num_values), 0)
+        if not values:
+            return PartStatistics(rows, missing)
+        return PartStatistics(
+            rows, missing, n.mean, n.std_dev, n.min, n.median, n.max, n.num_zeros / values if values else math.nan
+        )
+    strings = feature.string_stats
+    return PartStatistics(rows, missing, distinct=float(strings.unique), length=float(strings.avg_length))
+
+
+def _distribution(numbers: Any) -> tuple[Floats, Floats]:
+    """Values, ascending, and the share of values up to each: what both of TFDV's histograms know; [k] each."""
+    points: list[tuple[float, float]] = []
+    for histogram in numbers.histograms:
+        buckets = [b for b in histogram.buckets if math.isfinite(b.low_value) and math.isfinite(b.high_value)]
+        total = sum(b.sample_count for b in buckets)
+        if not buckets or total <= 0:
+            continue
+        shares = np.cumsum([b.sample_count for b in buckets]) / total
+        points.append((buckets[0].low_value, 0.0))
+        points += [(b.high_value, float(s)) for b, s in zip(buckets, shares, strict=True)]
+    if not points:
+        return np.zeros(0), np.zeros(0)
+    ordered = np.array(sorted(points))
+    values, starts = np.unique(ordered[:, 0], return_index=True)
+    return values, np.maximum.accumulate(np.maximum.reduceat(ordered[:, 1], starts))
+
+
+def _edges(curves: Sequence[tuple[Floats, Floats]]) -> tuple[float, ...]:
+    """Equally wide bins over what is not far out: from the lowest value to a little beyond the upper tenth."""
+    if not curves:
+        return ()
+    low = min(float(np.interp(0.02, shares, values)) for values, shares in curves)
+    least, most = min(float(v[0]) for v, _ in curves), max(float(v[-1]) for v, _ in curves)
+    high = max(float(np.interp(0.98, shares, values)) for values, shares in curves)
+    middle, upper = (max(float(np.interp(q, shares, values)) for values, shares in curves) for q in (0.5, 0.9))
+    lower = min(float(np.interp(0.1, shares, values)) for values, shares in curves)
+    high = min(most, high, upper + 2 * max(upper - middle, 0.0)) if upper > middle else high
+    low = max(least, low, lower - 2 * max(middle - lower, 0.0)) if middle > lower else low
+    if not high > low:
+        low, high = least, most
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return tuple(np.linspace(low, high, BINS + 1).tolist())
+
+
+def _binned(curve: tuple[Floats, Floats], edges: tuple[float, ...]) -> tuple[float, ...]:
+    values, shares = curve
+    if not len(values):
+        return (0.0,) * (len(edges) - 1)
+    at = np.interp(edges, values, shares, left=0.0, right=1.0)
+    at[0], at[-1] = 0.0, 1.0
+    return tuple(np.diff(at).tolist())
+
+
+def _words(features: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, tuple[float, ...]] | None]:
+    counts = {
+        part: {b.label: b.sample_count for b in feature.string_stats.rank_histogram.buckets if b.label}
+        for part, feature in features.items()
+    }
+    first = counts.get("train") or next(iter(counts.values()))
+    frequent = sorted((w for w, n in first.items() if n >= LEAST_ROWS), key=lambda w: (-first[w], w))[:TOP_VALUES]
+    if not frequent:
+        return (), None
+    shares = {}
+    for part, feature in features.items():
+        total = max(1, int(feature.string_stats.common_stats.tot_num_values))
+        shares[part] = tuple(counts[part].get(word, 0.0) / total for word in frequent)
+    return tuple(frequent), shares

@@ -1,0 +1,81 @@
+"""Whether the model was blessed, and why; what the infrastructure check measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modules.reporting.document import Block, Heading, Items, Paragraph, Section, Table
+from modules.reporting.formats import metric
+from pipeline.report.sections.common import missing
+from pipeline.report.sections.summary import outcome
+from pipeline.report.source import Absent, RunSource
+
+
+def blessing(source: RunSource) -> Section:
+    """The verdict with its thresholds, and the latency of the served candidate."""
+    word, tone, why = outcome(source)
+    blocks: list[Block] = [Paragraph(f"{word[0].upper()}{word[1:]}: {why}.", tone)]
+    verdict = source.verdict
+    if not isinstance(verdict, Absent):
+        if not verdict.blessed or verdict.unjudged:
+            blocks.append(Items(tuple(verdict.describe())))
+        blocks += _thresholds(source, verdict)
+    blocks += [Heading("Infrastructure check"), *_infra(source)]
+    return Section("blessing", "Blessing", blocks)
+
+
+def _thresholds(source: RunSource, verdict: Any) -> list[Block]:
+    evaluation = source.option("evaluation", {})
+    missed = {(f.metric, f.kind, bool(f.key)) for f in verdict.failures}
+    rows = []
+    for where, bounds in (("overall", evaluation), ("each slice", evaluation.get("per_slice", {}) or {})):
+        sliced = where != "overall"
+        for kind, sign in (("min", "at least"), ("max", "at most"), ("change", "better than the baseline by at least")):
+            for name, bound in (bounds.get(kind) or {}).items():
+                if kind == "change" and verdict.baseline is None:
+                    held = "not asked: there is no baseline"
+                else:
+                    held = "missed" if (name, kind, sliced) in missed else "holds"
+                value = "" if sliced else f"{verdict.candidate.get(name, float('nan')):.4f}"
+                rows.append((metric(name), where, f"{sign} {bound:g}", value, held))
+    if source.recommends and source.option("evaluation.baseline_margin") is not None:
+        name = "accuracy_over_baseline"
+        held = "missed" if (name, "min", False) in missed else "holds"
+        bound = source.option("evaluation.baseline_margin")
+        value = f"{verdict.candidate.get(name, float('nan')):.4f}"
+        rows.append((metric(name), "overall", f"at least {bound:g}", value, held))
+    if not rows:
+        return [Paragraph("No thresholds are configured (`evaluation.min`, `max`, `change`).")]
+    return [
+        Table(("metric", "where", "asked", "value", "result"), tuple(rows), "The thresholds of the Evaluator.", (3,)),
+    ]
+
+
+def _infra(source: RunSource) -> list[Block]:
+    report = source.infra
+    if isinstance(report, Absent):
+        return missing(report)
+    if report.get("failed"):
+        lines = tuple(f"{name}: {fault}" for name, fault in report["failed"].items())
+        return [Paragraph("The candidate does not serve.", "bad"), Items(lines)]
+    rows = [
+        (name, *(f"{found.get(q, float('nan')):.2f}" for q in ("p50", "p99", "max")))
+        for name, found in report.get("latency_ms", {}).items()
+    ]
+    budget = source.option("infra.session.p99_ms")
+    said = f" The budget for p99 of `serving_default` is {budget:g} ms." if isinstance(budget, int | float) else ""
+    blocks: list[Block] = [
+        Paragraph(
+            f"{len(report.get('passed', ()))} checks passed: the candidate was loaded in a fresh process and asked."
+        ),
+        Table(("signature", "p50, ms", "p99, ms", "slowest, ms"), tuple(rows), f"Latency of one row.{said}", (1, 2, 3)),
+    ]
+    server = report.get("server")
+    if server:
+        blocks.append(
+            Paragraph(
+                f"Through the model server, over sockets: {server.get('answered', 0)} requests answered, p50 "
+                f"{server.get('p50_ms', float('nan')):.2f} ms, p99 {server.get('p99_ms', float('nan')):.2f} ms."
+            )
+        )
+    return blocks

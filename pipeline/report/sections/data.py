@@ -1,0 +1,191 @@
+"""What went in: ingest, statistics of both parts side by side, what the gate found, what was clipped."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from modules.columns import Column, columns, read_dataset
+from modules.drift import Distance
+from modules.features import Kind
+from modules.journeys import names
+from modules.reporting.document import Bars, Block, Cell, Heading, Items, Missing, Paragraph, Section, Table
+from modules.reporting.feature_statistics import FeatureSummary, summarize
+from modules.reporting.formats import NOTHING, count, percent, short
+from pipeline.report.sections.common import missing
+from pipeline.report.source import EVALUATED, TRAINED, Absent, RunSource, attempt
+
+MOST_REASONS = 12
+
+
+def data(source: RunSource) -> Section:
+    """Ingest report, statistics, anomalies and drift."""
+    return Section("data", "Data", [*_ingest(source), *_gate(source), *_statistics(source), *_outliers(source)])
+
+
+def _ingest(source: RunSource) -> list[Block]:
+    report = source.ingest
+    if isinstance(report, Absent):
+        return missing(report)
+    blocks: list[Block] = []
+    if source.recommends:
+        rows = [
+            (
+                name,
+                count(s.rows),
+                count(s.journeys),
+                count(s.converted),
+                percent(s.converted / s.journeys if s.journeys else math.nan),
+            )
+            for name, s in report.splits.items()
+        ]
+        blocks.append(
+            Table(
+                ("part", "decisions", "journeys", "converted", "rate"), tuple(rows), "Parts of the data.", (1, 2, 3, 4)
+            )
+        )
+        notes = {
+            "journeys too young for an outcome": report.immature,
+            "events of unknown leads": report.events_without_lead,
+            "leads without events": report.leads_without_events,
+            "duplicate leads": report.duplicate_leads,
+            "decisions with too short a history": report.left_out,
+        }
+    else:
+        rows = [
+            (name, count(s.rows), count(s.positives), percent(s.positives / s.rows if s.rows else math.nan))
+            for name, s in report.splits.items()
+        ]
+        blocks.append(Table(("part", "leads", "converted", "rate"), tuple(rows), "Parts of the data.", (1, 2, 3)))
+        notes = {
+            "too young for a label": report.immature,
+            "in the gap before the test part": report.gap,
+            "with the id of an earlier row": report.duplicate_ids,
+        }
+    lines = [f"{count(report.rows)} records read from {len(report.files)} file(s)"]
+    if report.as_of:
+        lines.append(f"as of {report.as_of}")
+    lines += [f"part {name} begins at {value}" for name, value in report.thresholds.items()]
+    lines += [f"{count(value)} {what}" for what, value in notes.items() if value]
+    lines += [f"{count(n)} quarantined: {why}" for why, n in list(report.quarantined.items())[:MOST_REASONS]]
+    if report.ignored_columns:
+        lines.append(f"columns that the feature table does not know: {', '.join(report.ignored_columns[:20])}")
+    left_out = [f"{c.get('column')} ({c.get('reason')})" for c in source.dataset.get("leave_out", ())]
+    if left_out:
+        lines.append(f"left out on purpose: {'; '.join(left_out)}")
+    personal = [f"{c.get('column')} ({c.get('action')})" for c in source.dataset.get("personal_data", ())]
+    if personal:
+        lines.append(f"personal data, never in an artifact in the clear: {', '.join(personal)}")
+    return [*blocks, Items(tuple(lines))]
+
+
+def _gate(source: RunSource) -> list[Block]:
+    gate = source.gate
+    blocks: list[Block] = [Heading("Anomalies and drift")]
+    if isinstance(gate, Absent):
+        return [*blocks, *missing(gate)]
+    if gate["stops"] or gate["warnings"]:
+        blocks.append(Items(tuple([*gate["stops"], *gate["warnings"]])))
+    else:
+        blocks.append(Paragraph("The gate opened: no anomaly against the schema.", "good"))
+    drift = {d["column"]: Distance(**d) for d in gate["drift"]}
+    skew = {d["column"]: Distance(**d) for d in gate["skew"]}
+    if not drift:
+        blocks.append(Missing("no drift figures: there is no earlier accepted run to compare with"))
+    rows = []
+    for name in dict.fromkeys([*drift, *skew]):
+        d, s = drift.get(name), skew.get(name)
+        one = d or s
+        assert one is not None
+        limit = NOTHING if d is None or d.threshold is None else f"{d.threshold:.2f}"
+        cells: list[Any] = [name, one.measure]
+        if drift:
+            tone = "bad" if d is not None and d.drifted else "plain"
+            cells += [Cell(NOTHING if d is None else f"{d.value:.3f}", "" if d is None else d.reason, tone), limit]
+        cells += [Cell(NOTHING if s is None else f"{s.value:.3f}", "" if s is None else s.reason)]
+        rows.append((max(x.value for x in (d, s) if x is not None), tuple(cells)))
+    rows.sort(key=lambda row: -row[0])
+    heading = ("feature", "measure") + (("drift", "limit") if drift else ()) + ("train to test",)
+    if rows:
+        against = f" Drift is against {gate['against']}." if gate.get("against") else ""
+        caption = (
+            f"How far each feature has moved, 0 (same) to 1 (disjoint), largest first.{against} The distance from the "
+            "training to the test part is for information."
+        )
+        numeric = tuple(range(2, len(heading)))
+        blocks.append(Table(heading, tuple(cells for _, cells in rows), caption, numeric, folded=True))
+    return blocks
+
+
+def _statistics(source: RunSource) -> list[Block]:
+    blocks: list[Block] = [Heading("Features in the training and the test part")]
+    statistics = source.statistics
+    if isinstance(statistics, Absent):
+        return [*blocks, *missing(statistics)]
+    known = _columns(source)
+    if isinstance(known, Absent):
+        return [*blocks, *missing(known)]
+    parts = {name: statistics[name] for name in (TRAINED, EVALUATED) if name in statistics}
+    summaries = summarize(parts, known, _hidden(source))
+    rows = tuple(_row(summary) for summary in summaries)
+    caption = (
+        "Left (blue) the training part, right (orange) the test part. Of words only values are named that many rows "
+        "share; of free text nothing but its length."
+    )
+    return [
+        *blocks,
+        Table(("feature", "kind", "missing", "typical value", "spread", "distribution"), rows, caption, (2,)),
+    ]
+
+
+def _columns(source: RunSource) -> tuple[Column, ...] | Absent:
+    import json
+
+    return attempt(lambda: columns(read_dataset(json.dumps(source.dataset))), "the feature table")
+
+
+def _hidden(source: RunSource) -> set[str]:
+    dataset = source.dataset
+    leads = dataset.get("leads") or {}
+    events = dataset.get("events") or {}
+    hidden = {dataset.get("id") or "", leads.get("id") or "", events.get("lead") or "", "file:row", "row_id"}
+    hidden |= {person.get("name") or person.get("column") for person in dataset.get("personal_data", ())}
+    # Times and bookkeeping: numbers that say nothing as a distribution.
+    return hidden | {names.HISTORY_TIME, names.JOURNEY_START, names.DECISION_TIME, names.TRAINING_POSITIONS}
+
+
+def _row(summary: FeatureSummary) -> tuple[Any, ...]:
+    parts = list(summary.parts.values())
+    number = any(math.isfinite(p.mean) for p in parts)
+    pair = lambda values: " / ".join(values)  # noqa: E731
+    if number:
+        typical = pair([short(p.mean) for p in parts])
+        spread = pair([short(p.deviation) for p in parts])
+        note = f"median {pair([short(p.median) for p in parts])}; from {short(min(p.least for p in parts))} to {short(max(p.most for p in parts))}"
+        typical_cell, spread_cell = Cell(typical, "mean"), Cell(spread, f"deviation; {note}")
+    elif summary.kind == Kind.TEXT.value or not summary.labels:
+        typical_cell = Cell(pair([f"{short(p.length)}" for p in parts]), "mean length, characters")
+        spread_cell = Cell(pair([count(p.distinct) for p in parts]), "different values")
+    else:
+        typical_cell = Cell(summary.labels[0], "most frequent")
+        spread_cell = Cell(pair([count(p.distinct) for p in parts]), "different values")
+    missing_cell = Cell(pair([percent(p.missing) for p in parts]))
+    bars = None
+    if summary.shares:
+        labels = summary.labels or tuple(
+            f"{short(a)} to {short(b)}" for a, b in zip(summary.edges, summary.edges[1:], strict=False)
+        )
+        what = "most frequent values" if summary.labels else "histogram"
+        bars = Bars(summary.shares, labels, f"{what} of {summary.name} in the training and the test part")
+    return (
+        Cell(summary.name, summary.description),
+        summary.kind or "label, history",
+        missing_cell,
+        typical_cell,
+        spread_cell,
+        Cell(NOTHING) if bars is None else Cell(bars=bars),
+    )
+
+
+def _outliers(source: RunSource) -> list[Block]:
+    return []
