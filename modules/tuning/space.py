@@ -140,7 +140,8 @@ def _checked(name: str, parameter: Parameter, model: Tunable) -> Parameter:
         why = model.fixed.get(name, "it is a group of settings")
         raise ValueError(f"{where}: cannot be searched: {why}")
     field = fields[name]
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[(field.annotation, *field.metadata)])  # type: ignore[arg-type]
+    kind = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)  # type: ignore[arg-type]
     if parameter.choices is not None:
         valid = tuple(_valid(adapter, choice, f"{where}: choice") for choice in parameter.choices)
         if len(set(map(_text, valid))) < len(valid):

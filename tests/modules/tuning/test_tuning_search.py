@@ -98,7 +98,7 @@ def test_a_trial_of_one_fold_is_pruned_by_its_steps():
     assert list(pruned[0].curve) == sorted(pruned[0].curve), "the best so far"
 
 
-@pytest.mark.parametrize("at", [0, 1, 5, 30, 47])
+@pytest.mark.parametrize("at", [1, 47])
 def test_a_search_that_was_killed_continues_as_if_it_had_not_been(at, tmp_path):
     whole = Bowl()
     expected = run(whole)
@@ -225,7 +225,7 @@ def test_workers_run_as_many_trials_as_asked_for_and_end(tmp_path):
 
 def test_a_worker_that_dies_costs_its_trial_only():
     space = {"learning_rate": {"low": 0.01, "high": 1.0}, "max_depth": {"choices": [9, 12]}}
-    with pytest.raises(ConfigError, match="3 of its processes died, the last with code -9; set tuning.workers lower"):
+    with pytest.raises(ConfigError, match=r"3 of its processes died, the last with code -9; set tuning\.workers lower"):
         run(Dying(), trials=40, workers=2, sampler="random", space=space)
     report = run(Dying(), trials=3, workers=2, sampler="random", space=space)
     failed = [t for t in report.trials if t.state == "failed"]
