@@ -100,9 +100,11 @@ def _summary(column: Column, features: Mapping[str, Any], rows: Mapping[str, int
     timelike = not column.feature and column.type == "integer" and parts and max(p.most for p in parts.values()) > 1e9
     if numbers and not timelike:
         curves = {part: _distribution(feature.num_stats) for part, feature in features.items()}
-        edges = _edges([c for c in curves.values() if len(c[0])])
+        known = [curve for curve in curves.values() if len(curve[0])]
+        whole = all(_is_whole(feature.num_stats) for feature in features.values())
+        edges = _edges(known, whole)
         if edges:
-            shares = {part: _binned(curve, edges) for part, curve in curves.items()}
+            shares = {part: _binned(curve, edges, whole) for part, curve in curves.items()}
     elif not numbers and (column.feature is None or column.feature.kind not in (Kind.TEXT, Kind.DATE)):
         labels, shares = _words(features)
     return FeatureSummary(column.name, kind or "", column.what, parts, edges, labels, shares)
@@ -140,8 +142,18 @@ def _distribution(numbers: Any) -> tuple[Floats, Floats]:
     return values, np.maximum.accumulate(np.maximum.reduceat(ordered[:, 1], starts))
 
 
-def _edges(curves: Sequence[tuple[Floats, Floats]]) -> tuple[float, ...]:
-    """Equally wide bins over what is not far out: from the lowest value to a little beyond the upper tenth."""
+def _is_whole(numbers: Any) -> bool:
+    """Whether the values look like whole numbers: the ends of all quantiles are."""
+    quantiles = [h for h in numbers.histograms if h.type == h.QUANTILES]
+    ends = [x for h in quantiles for b in h.buckets for x in (b.low_value, b.high_value)]
+    return bool(ends) and all(math.isfinite(x) and x == round(x) for x in [*ends, numbers.min, numbers.max])
+
+
+def _edges(curves: Sequence[tuple[Floats, Floats]], whole: bool) -> tuple[float, ...]:
+    """Equally wide bins over what is not far out: from the lowest value to a little beyond the upper tenth.
+
+    Bins of whole numbers hold equally many of them each, and end half way between two.
+    """
     if not curves:
         return ()
     low = min(float(np.interp(0.02, shares, values)) for values, shares in curves)
@@ -153,16 +165,21 @@ def _edges(curves: Sequence[tuple[Floats, Floats]]) -> tuple[float, ...]:
     low = max(least, low, lower - 2 * max(middle - lower, 0.0)) if middle > lower else low
     if not high > low:
         low, high = least, most
+    if whole:
+        low, high = math.floor(low), math.ceil(high)
+        width = math.ceil((high - low + 1) / BINS)
+        return tuple(low - 0.5 + width * i for i in range(math.ceil((high - low + 1) / width) + 1))
     if not high > low:
         low, high = low - 0.5, high + 0.5
     return tuple(np.linspace(low, high, BINS + 1).tolist())
 
 
-def _binned(curve: tuple[Floats, Floats], edges: tuple[float, ...]) -> tuple[float, ...]:
+def _binned(curve: tuple[Floats, Floats], edges: tuple[float, ...], whole: bool) -> tuple[float, ...]:
     values, shares = curve
     if not len(values):
         return (0.0,) * (len(edges) - 1)
-    at = np.interp(edges, values, shares, left=0.0, right=1.0)
+    # Below 2.5 lies what is at most 2.
+    at = np.interp(np.floor(edges) if whole else edges, values, shares, left=0.0, right=1.0)
     at[0], at[-1] = 0.0, 1.0
     return tuple(np.diff(at).tolist())
 

@@ -77,7 +77,9 @@ def difference(a: Interval, b: Interval) -> Interval:
     )
 
 
-def from_error(value: float, error: float, level: float = LEVEL, least: float = -math.inf, most: float = math.inf):
+def from_error(
+    value: float, error: float, level: float = LEVEL, least: float = -math.inf, most: float = math.inf
+) -> Interval:
     """value ± z error, cut at `least` and `most`."""
     if not (math.isfinite(value) and math.isfinite(error)):
         return Interval(value)
@@ -100,7 +102,7 @@ def bootstrap(
       statistic: a figure of such counts.
       seed: equal seeds, equal intervals.
     """
-    value, total = statistic(counts), int(round(float(counts.sum())))
+    value, total = statistic(counts), round(float(counts.sum()))
     if total < 1 or not math.isfinite(value):
         return Interval(value)
     random = np.random.default_rng(seed)

@@ -25,12 +25,14 @@
     return found;
   };
   const config = {
-    displaylogo: false, responsive: true, showTips: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+    displaylogo: false, responsive: true, showTips: false, displayModeBar: "hover", plotlyServerURL: "",
+    modeBarButtons: [["toImage", "resetScale2d"]],
   };
   const draw = (element) => {
     const figure = figures[element.dataset.figure];
-    return Plotly.react(element, figure.data, themed(figure.layout), config);
+    const ink = style()("--ink");
+    const data = figure.data.map((trace) => (trace.type === "heatmap" ? { ...trace, textfont: { color: ink } } : trace));
+    return Plotly.react(element, data, themed(figure.layout), config);
   };
   const drawAll = async () => {
     for (const element of drawings) await draw(element);

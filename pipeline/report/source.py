@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -215,6 +216,16 @@ class RunSource:
         return attempt(lambda: Curves.read(self.model_dir), "the loss curves")
 
     @cached_property
+    def outliers(self) -> Any:
+        """OutlierReport of the Trainer."""
+        from modules.encoding.report import OutlierReport
+
+        found = attempt(lambda: OutlierReport.read(self.model_dir), "the outliers")
+        return (
+            Absent("nothing is clipped: give a numeric feature `clip`, e.g. [0.01, 0.99]") if found is None else found
+        )
+
+    @cached_property
     def selection(self) -> Any:
         from modules.lead_scoring.selection import SELECTION, Selection
         from modules.manifest import EXTRA
@@ -252,7 +263,7 @@ class RunSource:
             for artifacts in execution.outputs.values():
                 for artifact in artifacts:
                     if (artifact.path / file).is_file():
-                        return attempt(lambda uri=artifact.uri: read(uri), file)
+                        return attempt(functools.partial(read, artifact.uri), file)
         return Absent(absent)
 
 
@@ -270,6 +281,7 @@ def _plot_data(values: Mapping[str, Any]) -> PlotData:
     quantiles = values.get(names.QUANTILES) or values.get(names.CONVERSION_QUANTILES)
     plain, conversion, actions = (values.get(name) for name in ("", names.CONVERSION, names.ACTIONS))
     is_actions = conversion is not None
+    bins: ScoreBins | None
     if quantiles is not None:
         bins = ScoreBins.from_buckets(quantiles.calibration_histogram_buckets.buckets)
     else:

@@ -26,14 +26,14 @@ def confusion(found: ActionConfusion) -> go.Figure:
         z=np.round(shares, 4),
         x=size,
         y=size,
-        customdata=np.array([[[r, c, n] for c, n in zip(labels, row, strict=True)] for r, row in zip(labels, counts, strict=True)],
-                            dtype=object),
+        customdata=[[[r, labels[j], n] for j, n in enumerate(row)] for r, row in zip(labels, counts, strict=True)],
         colorscale=SEQUENTIAL,
         zmin=0,
         zmax=1,
         text=[[f"{100 * s:.0f}" if s >= 0.005 else "" for s in row] for row in shares],
         texttemplate="%{text}" if len(labels) <= 14 else None,
-        hovertemplate="taken %{customdata[0]}<br>predicted %{customdata[1]}<br>%{z:.1%}, %{customdata[2]:,.0f} decisions<extra></extra>",
+        hovertemplate="taken %{customdata[0]}<br>predicted %{customdata[1]}<br>"
+        "%{z:.1%}, %{customdata[2]:,.0f} decisions<extra></extra>",
         colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0},
         showlegend=False,
     )  # fmt: skip

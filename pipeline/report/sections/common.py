@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from modules.evaluation.verdict import SliceKey, SliceMetrics, slice_text
+from modules.evaluation.verdict import SliceKey, SliceMetrics
 from modules.reporting.confusion import RATES, Confusion
 from modules.reporting.document import Block, Missing
-from modules.reporting.intervals import Interval, from_error, wilson
+from modules.reporting.intervals import Interval, wilson
 from pipeline.report.source import Absent, PlotData
 
 COUNTED_RATES = frozenset(RATES) - {"mean_label"}
@@ -51,6 +51,3 @@ def slices_by_feature(parts: tuple[SliceMetrics, ...]) -> dict[str, list[SliceMe
 def value_text(key: SliceKey) -> str:
     """The values of a slice, for a table under the names of its features."""
     return ", ".join("(empty)" if value == "" else str(value) for _, value in key) or "overall"
-
-
-__all__ = ["from_error", "metric_interval", "missing", "slice_text", "slices_by_feature", "value_text"]

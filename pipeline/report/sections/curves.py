@@ -60,24 +60,28 @@ def curve_plots(
         Plot(
             "precision-recall",
             binary.precision_recall(models, threshold),
-            f"Precision against recall at every threshold; the dashed line is the base rate, {percent(best.rate)}.{marks}",
+            "Precision against recall at every threshold; the dashed line is the base rate, "
+            f"{percent(best.rate)}.{marks}",
         ),
         Plot(
             "calibration",
             binary.calibration({name: s.bins for name, s in models.items()}),
-            f"Calibration: {binary.CALIBRATION_GROUPS} groups of equally many {rows}, share of positives against the mean "
+            f"Calibration: {binary.CALIBRATION_GROUPS} groups of equally many {rows}, share of positives against the "
+            "mean "
             "prediction, with 95 % Wilson intervals. On the dashed line predictions mean what they say.",
         ),
         Plot(
             "gains",
             binary.gains(models),
-            f"Gains: the best 10 % of the {rows} by score hold {percent(best.captured(0.1))} of all positives, the best "
+            f"Gains: the best 10 % of the {rows} by score hold {percent(best.captured(0.1))} of all positives, the "
+            "best "
             f"20 % hold {percent(best.captured(0.2))}, the best half {percent(best.captured(0.5))}.",
         ),
         Plot(
             "lift",
             binary.lift(models),
-            f"Lift: how many times the base rate the best {rows} hold; {best.captured(0.1) / 0.1:.2f} times in the best 10 %.",
+            f"Lift: how many times the base rate the best {rows} hold; {best.captured(0.1) / 0.1:.2f} times in the "
+            "best 10 %.",
         ),
     ]
 

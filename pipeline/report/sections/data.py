@@ -9,7 +9,7 @@ from modules.columns import Column, columns, read_dataset
 from modules.drift import Distance
 from modules.features import Kind
 from modules.journeys import names
-from modules.reporting.document import Bars, Block, Cell, Heading, Items, Missing, Paragraph, Section, Table
+from modules.reporting.document import Bars, Block, Cell, Heading, Items, Missing, Paragraph, Section, Table, Tone
 from modules.reporting.feature_statistics import FeatureSummary, summarize
 from modules.reporting.formats import NOTHING, count, percent, short
 from pipeline.report.sections.common import missing
@@ -29,21 +29,9 @@ def _ingest(source: RunSource) -> list[Block]:
         return missing(report)
     blocks: list[Block] = []
     if source.recommends:
-        rows = [
-            (
-                name,
-                count(s.rows),
-                count(s.journeys),
-                count(s.converted),
-                percent(s.converted / s.journeys if s.journeys else math.nan),
-            )
-            for name, s in report.splits.items()
-        ]
-        blocks.append(
-            Table(
-                ("part", "decisions", "journeys", "converted", "rate"), tuple(rows), "Parts of the data.", (1, 2, 3, 4)
-            )
-        )
+        rows = [(name, count(s.rows), count(s.journeys), count(s.converted)) for name, s in report.splits.items()]
+        caption = "Parts of the data; journeys whose outcome is not known yet do not count as converted."
+        blocks.append(Table(("part", "decisions", "journeys", "converted"), tuple(rows), caption, (1, 2, 3)))
         notes = {
             "journeys too young for an outcome": report.immature,
             "events of unknown leads": report.events_without_lead,
@@ -65,7 +53,10 @@ def _ingest(source: RunSource) -> list[Block]:
     lines = [f"{count(report.rows)} records read from {len(report.files)} file(s)"]
     if report.as_of:
         lines.append(f"as of {report.as_of}")
-    lines += [f"part {name} begins at {value}" for name, value in report.thresholds.items()]
+    lines += [
+        f"{name} {value}" if " " in name else f"the {name} part begins at {value}"
+        for name, value in report.thresholds.items()
+    ]
     lines += [f"{count(value)} {what}" for what, value in notes.items() if value]
     lines += [f"{count(n)} quarantined: {why}" for why, n in list(report.quarantined.items())[:MOST_REASONS]]
     if report.ignored_columns:
@@ -85,7 +76,7 @@ def _gate(source: RunSource) -> list[Block]:
     if isinstance(gate, Absent):
         return [*blocks, *missing(gate)]
     if gate["stops"] or gate["warnings"]:
-        blocks.append(Items(tuple([*gate["stops"], *gate["warnings"]])))
+        blocks.append(Items((*gate["stops"], *gate["warnings"])))
     else:
         blocks.append(Paragraph("The gate opened: no anomaly against the schema.", "good"))
     drift = {d["column"]: Distance(**d) for d in gate["drift"]}
@@ -100,7 +91,7 @@ def _gate(source: RunSource) -> list[Block]:
         limit = NOTHING if d is None or d.threshold is None else f"{d.threshold:.2f}"
         cells: list[Any] = [name, one.measure]
         if drift:
-            tone = "bad" if d is not None and d.drifted else "plain"
+            tone: Tone = "bad" if d is not None and d.drifted else "plain"
             cells += [Cell(NOTHING if d is None else f"{d.value:.3f}", "" if d is None else d.reason, tone), limit]
         cells += [Cell(NOTHING if s is None else f"{s.value:.3f}", "" if s is None else s.reason)]
         rows.append((max(x.value for x in (d, s) if x is not None), tuple(cells)))
@@ -129,8 +120,9 @@ def _statistics(source: RunSource) -> list[Block]:
     summaries = summarize(parts, known, _hidden(source))
     rows = tuple(_row(summary) for summary in summaries)
     caption = (
-        "Left (blue) the training part, right (orange) the test part. Of words only values are named that many rows "
-        "share; of free text nothing but its length."
+        "Left (blue) is the training part, right (orange) the test part. Of words only the most frequent values are "
+        "shown, "
+        "if enough rows share them; of free text nothing but its length."
     )
     return [
         *blocks,
@@ -151,7 +143,8 @@ def _hidden(source: RunSource) -> set[str]:
     hidden = {dataset.get("id") or "", leads.get("id") or "", events.get("lead") or "", "file:row", "row_id"}
     hidden |= {person.get("name") or person.get("column") for person in dataset.get("personal_data", ())}
     # Times and bookkeeping: numbers that say nothing as a distribution.
-    return hidden | {names.HISTORY_TIME, names.JOURNEY_START, names.DECISION_TIME, names.TRAINING_POSITIONS}
+    times = {(dataset.get("time") or {}).get("column") or "row_time"}
+    return hidden | times | {names.HISTORY_TIME, names.JOURNEY_START, names.DECISION_TIME, names.TRAINING_POSITIONS}
 
 
 def _row(summary: FeatureSummary) -> tuple[Any, ...]:
@@ -161,13 +154,16 @@ def _row(summary: FeatureSummary) -> tuple[Any, ...]:
     if number:
         typical = pair([short(p.mean) for p in parts])
         spread = pair([short(p.deviation) for p in parts])
-        note = f"median {pair([short(p.median) for p in parts])}; from {short(min(p.least for p in parts))} to {short(max(p.most for p in parts))}"
+        ends = f"from {short(min(p.least for p in parts))} to {short(max(p.most for p in parts))}"
+        note = f"median {pair([short(p.median) for p in parts])}; {ends}"
         typical_cell, spread_cell = Cell(typical, "mean"), Cell(spread, f"deviation; {note}")
     elif summary.kind == Kind.TEXT.value or not summary.labels:
         typical_cell = Cell(pair([f"{short(p.length)}" for p in parts]), "mean length, characters")
         spread_cell = Cell(pair([count(p.distinct) for p in parts]), "different values")
     else:
-        typical_cell = Cell(summary.labels[0], "most frequent")
+        first = summary.shares[TRAINED] if summary.shares and TRAINED in summary.shares else ()
+        others = ", ".join(f"{w} {percent(s, 0)}" for w, s in zip(summary.labels[1:4], first[1:4], strict=False))
+        typical_cell = Cell(f"{summary.labels[0]} {percent(first[0], 0)}" if first else summary.labels[0], others)
         spread_cell = Cell(pair([count(p.distinct) for p in parts]), "different values")
     missing_cell = Cell(pair([percent(p.missing) for p in parts]))
     bars = None
@@ -179,7 +175,7 @@ def _row(summary: FeatureSummary) -> tuple[Any, ...]:
         bars = Bars(summary.shares, labels, f"{what} of {summary.name} in the training and the test part")
     return (
         Cell(summary.name, summary.description),
-        summary.kind or "label, history",
+        summary.kind or "–",
         missing_cell,
         typical_cell,
         spread_cell,
@@ -188,4 +184,28 @@ def _row(summary: FeatureSummary) -> tuple[Any, ...]:
 
 
 def _outliers(source: RunSource) -> list[Block]:
-    return []
+    blocks: list[Block] = [Heading("Outliers")]
+    if source.recommends:
+        return []
+    report = source.outliers
+    if isinstance(report, Absent):
+        return [*blocks, *missing(report)]
+    splits = list(report.rows)
+    rows = tuple(
+        (
+            feature.name,
+            *(
+                Cell(
+                    percent(report.shares(feature).get(split), 2), f"{count(feature.clipped.get(split))} of {count(n)}"
+                )
+                for split, n in report.rows.items()
+            ),
+        )
+        for feature in report.features
+    )
+    caption = (
+        "Values beyond the training quantiles of `clip`, which were set to them. A share that differs between the "
+        "parts "
+        "says that the tails do."
+    )
+    return [*blocks, Table(("feature", *splits), rows, caption, tuple(range(1, len(splits) + 1)))]

@@ -28,8 +28,10 @@ def _overview(report: ImportanceReport) -> list[Block]:
     what = "decisions" if report.model_type == "recommendation" else "leads"
     blocks: list[Block] = [
         Paragraph(
-            f"Measured on {report.sampled:,} of {report.rows:,} {what} of the {report.split} part, which the model was not "
-            f"trained on; {report.repeats} shuffles per feature. An importance says what the model uses, not what causes "
+            f"Measured on {report.sampled:,} of {report.rows:,} {what} of the {report.split} part, which the model "
+            "was not "
+            f"trained on; {report.repeats} shuffles per feature. An importance says what the model uses, not what "
+            "causes "
             "the outcome; of two features that say the same, either may get all of it."
         )
     ]
@@ -39,7 +41,8 @@ def _overview(report: ImportanceReport) -> list[Block]:
             Plot(
                 "importance-permutation",
                 figures.permutation(report.features, name),
-                f"By how much {metric(name)} gets worse when the values of a feature are shuffled among the rows, with one "
+                f"By how much {metric(name)} gets worse when the values of a feature are shuffled among the rows, "
+                "with one "
                 "standard deviation over the shuffles.",
             )
         )
@@ -71,7 +74,8 @@ def _contributions(report: ImportanceReport) -> list[Block]:
         Plot(
             "beeswarm",
             figures.beeswarm(report.sample),
-            "Each dot is a row: how much a feature moved its log-odds. Red are high values of the feature, blue low ones, "
+            "Each dot is a row: how much a feature moved its log-odds. Red are high values of the feature, blue low "
+            "ones, "
             "grey are words and missing values.",
             wide=True,
         ),

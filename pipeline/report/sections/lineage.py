@@ -61,13 +61,15 @@ def lineage(source: RunSource) -> Section:
         title,
         [
             Paragraph(
-                f"Behind {what} stand {len(found.executions)} executions and {len(found.artifacts)} artifacts in ML Metadata "
+                f"Behind {what} stand {len(found.executions)} executions and {len(found.artifacts)} artifacts in ML "
+                "Metadata "
                 f"({source.found.store.path.name})."
             ),
             Plot(
                 "lineage",
                 graph(nodes),
-                "Executions from left to right; a line means that one read what the other made. Hover for ids and times.",
+                "Executions from left to right; a line means that one read what the other made. Hover for ids and "
+                "times.",
                 wide=True,
             ),
             Table(

@@ -1,8 +1,9 @@
-"""Model card: intended use, data, limits, and fairness by slice (Mitchell et al. 2019, Model Cards for Model Reporting)."""
+"""Model card: intended use, data, limits, and fairness by slice (Mitchell et al. 2019, Model Cards for Model "
+"Reporting)."""
 
 from __future__ import annotations
 
-from modules.reporting.document import Block, Cell, Heading, Items, Paragraph, Plot, Section, Table
+from modules.reporting.document import Block, Cell, Heading, Items, Paragraph, Plot, Section, Table, Tone
 from modules.reporting.fairness import RATES, GroupFairness, group_fairness
 from modules.reporting.figures.comparison import dots
 from modules.reporting.figures.theme import BASELINE, CANDIDATE, GOOD
@@ -28,7 +29,7 @@ def model_card(source: RunSource) -> Section:
 
 def _use(source: RunSource) -> list[Block]:
     if source.recommends:
-        intended = (
+        intended: tuple[str, ...] = (
             "To rank what an agent could do next with a lead, by what agents do in such a state and by how leads "
             "converted afterwards.",
             "A person decides; the ranking is advice. It was learned from what was logged, so it knows no action that "
@@ -40,7 +41,8 @@ def _use(source: RunSource) -> list[Block]:
         intended = (
             "To order leads by how likely they are to convert, and to say how likely, with an interval, so that agents "
             "can spend their time well.",
-            "Not meant for decisions with legal or similarly serious effects on a person (credit, housing, prices), nor "
+            "Not meant for decisions with legal or similarly serious effects on a person (credit, housing, prices), "
+            "nor "
             "for leads of another market or channel than those in the data.",
         )
     return [Heading("Intended use"), Items(intended)]
@@ -77,7 +79,8 @@ def _limits(source: RunSource) -> list[Block]:
     method = source.dataset.get("split", {}).get("method", "hash")
     if method in ("hash", "column"):
         lines.append(
-            "Rows held out at random come from the same time as the training rows: how the model does on later leads is "
+            "Rows held out at random come from the same time as the training rows: how the model does on later leads "
+            "is "
             "not measured here, and is usually worse."
         )
     ingest = source.ingest
@@ -85,13 +88,15 @@ def _limits(source: RunSource) -> list[Block]:
         lines.append(f"It knows nothing after {ingest.as_of}; when the market or the channels change, train again.")
     if source.recommends:
         lines.append(
-            "A priority is observational: it says how leads fared after an action, with whatever else the agents knew; it "
+            "A priority is observational: it says how leads fared after an action, with whatever else the agents "
+            "knew; it "
             "is no promise that the action causes the outcome."
         )
     else:
         level = source.option("model.calibration.level", 0.9)
         lines.append(
-            f"The interval of a lead is one of the conversion rate of leads with such a score ({100 * level:g} %), not of "
+            f"The interval of a lead is one of the conversion rate of leads with such a score ({100 * level:g} %), "
+            "not of "
             "what this one lead will do."
         )
     verdict = source.verdict
@@ -136,11 +141,15 @@ def _plain_words(source: RunSource, found: dict[str, list[GroupFairness]]) -> st
     differ = sum(len(row.differs) for row in compared if row.examples >= LEAST_EXAMPLES)
     return (
         f"Each slice is compared with all other rows at the threshold {source.threshold:g}: how many of its leads are "
-        "selected, how many of its converting leads are found, how many of the others are taken for converting, and whether "
-        f"predictions promise too much there. {differ} of {gaps} differences are larger than chance explains at 95 %; of so "
-        f"many, about {gaps // 20} would look like that by chance alone. A difference is not yet a wrong: slices convert at "
+        "selected, how many of its converting leads are found, how many of the others are taken for converting, and "
+        "whether "
+        f"predictions promise too much there. {differ} of {gaps} differences are larger than chance explains at 95 "
+        "%; of so "
+        f"many, about {gaps // 20} would look like that by chance alone. A difference is not yet a wrong: slices "
+        "convert at "
         "different rates, and then no model can have equal selection, equal error rates and equal calibration at once "
-        "(Kleinberg, Mullainathan, Raghavan 2016). And no difference is no acquittal: it holds for these slices and this "
+        "(Kleinberg, Mullainathan, Raghavan 2016). And no difference is no acquittal: it holds for these slices and "
+        "this "
         "threshold only, for the outcomes as they were logged, and says nothing about people who are not in the data."
     )
 
@@ -154,7 +163,8 @@ def _group(feature: str, rows: list[GroupFairness], index: int) -> list[Block]:
             f"fairness-{index}",
             dots([f"{r.name} ({r.examples:,})" for r in shown], series, "difference to all other rows", reference=0.0,
                  tickformat="+.0%"),
-            f"Differences by {feature} with 95 % intervals (Newcombe); an interval that leaves out 0 is more than chance.",
+            f"Differences by {feature} with 95 % intervals (Newcombe); an interval that leaves out 0 is more than "
+            "chance.",
         ),
         Table(
             (feature, "rows", *(WORDS[r] for r in RATES), "mean prediction - rate"),
@@ -167,7 +177,8 @@ def _group(feature: str, rows: list[GroupFairness], index: int) -> list[Block]:
                 )
                 for r in rows
             ),
-            f"Rates by {feature} with 95 % intervals; below each the difference to all other rows, bold where it is more "
+            f"Rates by {feature} with 95 % intervals; below each the difference to all other rows, bold where it is "
+            "more "
             "than chance explains.",
             (1, 2, 3, 4, 5),
             folded=len(rows) > 8,
@@ -176,5 +187,5 @@ def _group(feature: str, rows: list[GroupFairness], index: int) -> list[Block]:
 
 
 def _cell(rate: Interval, gap: Interval) -> Cell:
-    tone = "warn" if gap.known and not gap.low <= 0 <= gap.high else "plain"
+    tone: Tone = "warn" if gap.known and not gap.low <= 0 <= gap.high else "plain"
     return Cell(percent_interval(rate), f"difference {percent_interval(gap, signed=True)}", tone)

@@ -29,7 +29,8 @@ def policy(source: RunSource) -> Section:
                 "policy-value",
                 dots([n for n, _ in rows], {"value": (CANDIDATE, [v for _, v in rows])}, "conversion rate",
                      reference=found.logging.value, tickformat=".1%"),
-                f"Conversion rate per lead's decisions under the agents' own choices and under the policy, by estimator, with "
+                "Conversion rate per lead's decisions under the agents' own choices and under the policy, by "
+                "estimator, with "
                 f"{found.level * 100:g} % intervals. An estimate, no experiment: what was never tried cannot be known.",
             ),
             Table(

@@ -32,10 +32,14 @@ def ranking(source: RunSource) -> Section:
     title, verdict = "Next actions", source.verdict
     if isinstance(verdict, Absent):
         return Section("ranking", title, missing(verdict))
-    return Section("ranking", title, [*_against_naive(source, verdict), *_calibration(source), *_confusion(source)])
+    return Section(
+        "ranking",
+        title,
+        [*_naive(source, verdict), *_calibration(source), _metrics(source, verdict), *_confusion(source)],
+    )
 
 
-def _against_naive(source: RunSource, verdict: Verdict) -> list[Block]:
+def _naive(source: RunSource, verdict: Verdict) -> list[Block]:
     plots = source.overall()
     candidate = verdict.candidate
     rows = [("the model", metric_interval("accuracy", candidate, plots, True))]
@@ -46,7 +50,20 @@ def _against_naive(source: RunSource, verdict: Verdict) -> list[Block]:
         for name in BASELINES
         if f"baseline_{name}_accuracy" in candidate
     ]
-    best, accuracy = best_baseline(candidate)
+    _, accuracy = best_baseline(candidate)
+    return [
+        Plot(
+            "naive",
+            dots([n for n, _ in rows], {"accuracy": (COLOUR, [v for _, v in rows])}, "accuracy", tickformat=".0%"),
+            f"Share of {count(candidate.get('example_count'))} decisions predicted right, with 95 % Wilson intervals, "
+            f"beside what needs no model; the best of these reaches {percent(accuracy)}.",
+        )
+    ]
+
+
+def _metrics(source: RunSource, verdict: Verdict) -> Block:
+    plots, candidate = source.overall(), verdict.candidate
+    best, _ = best_baseline(candidate)
     table = []
     for name in RANKED:
         if name in candidate:
@@ -59,17 +76,8 @@ def _against_naive(source: RunSource, verdict: Verdict) -> list[Block]:
     columns = ["metric", "model", "95 % interval", f"naive: {NAIVE[best]}"]
     if verdict.baseline:
         columns.append("last blessed model")
-    return [
-        Plot(
-            "naive",
-            dots([n for n, _ in rows], {"accuracy": (COLOUR, [v for _, v in rows])}, "accuracy", tickformat=".0%"),
-            f"Share of {count(candidate.get('example_count'))} decisions predicted right, with 95 % Wilson intervals, beside "
-            f"what needs no model; the best of these reaches {percent(accuracy)}.",
-        ),
-        Table(
-            tuple(columns), tuple(table), "Metrics over all decisions of the test part.", tuple(range(1, len(columns)))
-        ),
-    ]
+    caption = "Metrics over all decisions of the test part."
+    return Table(tuple(columns), tuple(table), caption, tuple(range(1, len(columns))))
 
 
 def _calibration(source: RunSource) -> list[Block]:
@@ -115,7 +123,8 @@ def _confusion(source: RunSource) -> list[Block]:
         Plot(
             "action-confusion",
             figures.confusion(found),
-            "Row: the action that was taken; column: the one predicted; in percent of the row. A perfect model has 100 on "
+            "Row: the action that was taken; column: the one predicted; in percent of the row. A perfect model has "
+            "100 on "
             "the diagonal.",
         ),
         Table(
@@ -142,7 +151,8 @@ def conversion(source: RunSource) -> Section:
     known = verdict.candidate.get("conversion_count")
     intro = Paragraph(
         f"Probability that the lead converts, given the action that was taken, over the {count(known)} decisions whose "
-        "outcome is known. All decisions of a lead share its outcome, so the intervals are too narrow: take them as a lower "
+        "outcome is known. All decisions of a lead share its outcome, so the intervals are too narrow: take them as "
+        "a lower "
         "limit of what is unknown."
     )
     plots = curve_plots(source, verdict, models, CONVERSION_THRESHOLD, "conversion_auc", "decisions")

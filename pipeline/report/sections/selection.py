@@ -41,13 +41,16 @@ def _ranking(found: Selection):
             "selection-ranking",
             bars([r.name if r.kept else f"{r.name} (dropped)" for r in ranked], [r.score for r in ranked],
                  "log loss lost without it, nats per lead", CANDIDATE),
-            f"Ranking over {found.rounds} rounds on {found.rows:,} rows; a feature stays with {found.needed} wins over the "
+            f"Ranking over {found.rounds} rounds on {found.rows:,} rows; a feature stays with {found.needed} wins "
+            "over the "
             f"best random shadow, whose mean score is {short(found.threshold)}.",
         ),
         Table(
             ("feature", "columns", "score", "wins", "kept"),
-            tuple((r.name, f"{len(r.columns):,}", short(r.score), f"{r.hits} of {found.rounds}", "yes" if r.kept else "no")
-                  for r in found.ranking),
+            tuple(
+                (r.name, str(len(r.columns)), short(r.score), f"{r.hits} of {found.rounds}", "yes" if r.kept else "no")
+                for r in found.ranking
+            ),
             "All ranked features, strongest first.",
             (1, 2, 3),
             folded=True,

@@ -106,6 +106,3 @@ def _facts(source: RunSource) -> Block:
             f"{source.found.newer_unfinished} newer run(s) stopped before their end; this is the latest finished one"
         )
     return Items(tuple(lines))
-
-
-__all__ = ["outcome", "summary"]

@@ -31,7 +31,8 @@ def training(source: RunSource) -> Section:
                     Plot(
                         f"curve-{index}-{metric}",
                         loss_curve(one, metric),
-                        f"{what} by {one.unit}, training and validation part; the dotted line is the {one.unit} in use. "
+                        f"{what} by {one.unit}, training and validation part; the dotted line is the {one.unit} in "
+                        "use. "
                         "Curves that part mean that the model learns its training rows by heart.",
                     )
                 )
@@ -60,5 +61,6 @@ def _words(one: Training) -> str:
     best = one.best
     if best is not None:
         value = one.values("validation", one.watched)[best - 1]
-        text += f"; the best by validation {IN_WORDS.get(one.watched, one.watched)} is {one.number(best):,} ({number(float(value))})"
+        watched = IN_WORDS.get(one.watched, one.watched)
+        text += f"; the best by validation {watched} is {one.number(best):,} ({number(float(value))})"
     return text + "."

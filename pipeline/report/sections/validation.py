@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from modules.reporting.document import Items, Paragraph, Plot, Section, Table
+from modules.reporting.document import Block, Items, Paragraph, Plot, Section, Table
 from modules.reporting.figures import tuning as tuning_figures
 from modules.reporting.figures.comparison import dots
-from modules.reporting.figures.theme import CANDIDATE, MUTED, figure, line, rule
+from modules.reporting.figures.theme import CANDIDATE, figure, line, rule
 from modules.reporting.formats import count, metric, number, seconds
-from modules.reporting.formats import name as plot_name
 from modules.reporting.intervals import Interval
 from pipeline.report.sections.common import missing
 from pipeline.report.source import Absent, RunSource
@@ -23,15 +22,17 @@ def cross_validation(source: RunSource) -> Section:
     if isinstance(report, Absent):
         return Section("cross-validation", title, missing(report))
     intro = Paragraph(
-        f"{report.scheme} of {', '.join(report.splits)} ({report.rows:,} rows); everything that is learned from data is "
-        f"learned anew inside each fold. Intervals of {report.confidence * 100:g} % allow for folds that share training rows."
+        f"{report.scheme} of {', '.join(report.splits)} ({report.rows:,} rows); everything that is learned from data "
+        "is "
+        f"learned anew inside each fold. Intervals of {report.confidence * 100:g} % allow for folds that share "
+        "training rows."
     )
     rows = tuple(
         (metric(n), number(m.mean), number(m.deviation), number(m.standard_error), f"{m.low:.4f} to {m.high:.4f}")
         for n, m in report.metrics.items()
         if not math.isnan(m.mean)
     )
-    blocks = [
+    blocks: list[Block] = [
         intro,
         Table(("metric", "mean", "deviation", "standard error", "interval"), rows, "Over the folds.", (1, 2, 3, 4)),
     ]
@@ -42,8 +43,12 @@ def cross_validation(source: RunSource) -> Section:
         blocks.append(
             Plot(
                 f"folds-{name}",
-                dots([*names, "mean"], {metric(name): (CANDIDATE, [*folds, Interval(m.mean, m.low, m.high)])}, metric(name),
-                     reference=m.mean),
+                dots(
+                    [*names, "mean"],
+                    {metric(name): (CANDIDATE, [*folds, Interval(m.mean, m.low, m.high)])},
+                    metric(name),
+                    reference=m.mean,
+                ),
                 f"{metric(name)} of the rows each fold held out, and the mean with its interval.",
             )
         )  # fmt: skip
@@ -58,7 +63,7 @@ def cross_validation(source: RunSource) -> Section:
             )
         )  # fmt: skip
     parts = tuple(
-        (f"{f.index + 1}", count(f.rows.get("train")), count(f.rows.get("held_out")), "–" if f.rounds is None else f"{f.rounds:,}",
+        (f"{f.index + 1}", count(f.rows.get("train")), count(f.rows.get("held_out")), count(f.rounds),
          *(number(f.metrics.get(n)) for n in PLOTTED if n in report.metrics), seconds(f.seconds))
         for f in report.parts
     )  # fmt: skip
@@ -73,16 +78,18 @@ def tuning(source: RunSource) -> Section:
     if isinstance(report, Absent):
         return Section("tuning", title, missing(report))
     states = ", ".join(f"{n} {state}" for state, n in report.counts.items() if n)
-    blocks: list = [
+    blocks: list[Block] = [
         Paragraph(
-            f"{len(report.trials)} trials ({states}) of {report.planned} planned, {report.sampler} with {report.pruner} "
+            f"{len(report.trials)} trials ({states}) of {report.planned} planned, {report.sampler} with "
+            f"{report.pruner} "
             f"pruning, scored by {metric(report.objective)} on {report.validation}. The best trial is {report.best}."
         ),
         Items(tuple(line.strip() for line in report.lines())),
         Plot(
             "tuning-history",
             tuning_figures.history(report),
-            f"Score of each trial ({'higher' if report.direction == 'maximize' else 'lower'} is better) and the best one so "
+            f"Score of each trial ({'higher' if report.direction == 'maximize' else 'lower'} is better) and the best "
+            "one so "
             "far. The score of the best of many trials is a little too good: the test part is the judge.",
         ),
     ]
@@ -113,6 +120,3 @@ def _order(score: float | None, direction: str) -> float:
 
 def _value(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else "–" if value is None else str(value)
-
-
-__all__ = ["MUTED", "cross_validation", "plot_name", "tuning"]
