@@ -25,6 +25,7 @@ from modules.features import FeatureTable, Kind
 from modules.lead_scoring.calibration import Calibration
 from modules.lead_scoring.forest.compile import compile_forest
 from modules.lead_scoring.forest.contributions import ForestContributions, shares_of
+from modules.served_transform import ServedTransform
 from modules.transform_batches import parse_raw
 from modules.transform_features import FEATURES
 
@@ -69,7 +70,7 @@ class LeadScoringModel(tf.Module):
         self._table = table
         spec = transform_output.raw_feature_spec()
         self._spec = {name: spec[name] for name in table.names}
-        self._transform = transform_output.transform_features_layer()
+        self._transform = ServedTransform(transform_output, table.names, [FEATURES])
         self._forest = compile_forest(booster)
         self._contributions = ForestContributions(self._forest, shares_of([c.raw for c in columns], table.names))
         positions = [c.position for c in columns]
@@ -84,7 +85,7 @@ class LeadScoringModel(tf.Module):
 
     def matrix(self, raw: Mapping[str, Any]) -> tf.Tensor:
         """Raw features as the Transform graph takes them -> what the booster sees, float32 [n, columns]."""
-        features = self._transform(dict(raw))[FEATURES]
+        features = self._transform(raw)[FEATURES]
         return features if self._positions is None else tf.gather(features, self._positions, axis=1)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
