@@ -47,13 +47,17 @@ def check(name: str, rows: int, overrides: dict[str, Any]) -> int:
     return 4 if errors else 0
 
 
-def propose(table: Path) -> int:
+def propose(table: Path, label: str | None = None) -> int:
     """Prints a first dataset file for a table; a person corrects it.
+
+    Args:
+      table: CSV, gzip CSV or Parquet.
+      label: its label column, if that is known.
 
     Returns:
       0.
     """
     from modules.ingest.infer import propose_dataset
 
-    print(propose_dataset(str(table)), end="")
+    print(propose_dataset(str(table), label), end="")
     return 0

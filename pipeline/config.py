@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from modules.columns import columns
 from modules.configuration import configuration_hash, load
 from modules.dataset import Dataset
 from modules.errors import ConfigError
@@ -78,7 +79,8 @@ class PipelineConfig(BaseModel):
     gate: GateSettings = GateSettings()
     infra: InfraSettings = InfraSettings()
     importance: ImportanceSettings | None = Field(
-        default=ImportanceSettings(), description="what matters to the model, for summary and report; null: not measured"
+        default=ImportanceSettings(),
+        description="what matters to the model, for summary and report; null: not measured",
     )
 
 
@@ -163,6 +165,8 @@ class Run(BaseModel):
     servable: str
     span: int | None = None
     schema_file: Path | None = None
+    foreign_slices: tuple[str, ...] = ()
+    """Slices of the model file that the dataset, picked on the command line, has no features for."""
 
     @property
     def hash(self) -> str:
@@ -226,6 +230,7 @@ def load_run(
     runner = load(find_config("runners", config.runner), RunnerConfig, for_runner)
     same = Path(declared.dataset).stem == Path(config.dataset).stem
     servable = config.name if same else f"{config.name}-{data.name.replace('_', '-')}"
+    config, foreign = (config, ()) if same else without_foreign_slices(config, data)
     return Run(
         config=config,
         dataset=data,
@@ -233,8 +238,28 @@ def load_run(
         root=Path(root).absolute(),
         servable=servable,
         span=span,
+        foreign_slices=foreign,
         schema_file=next((p for p in schema_files(data.name) if p.is_file()), None),
     )
+
+
+def without_foreign_slices(config: ModelConfig, data: Dataset | JourneyDataset) -> tuple[ModelConfig, tuple[str, ...]]:
+    """A model file's slices name features of its own dataset; those that another one lacks go.
+
+    Returns:
+      The configuration, and the slices that went, as text.
+    """
+    known = {column.name for column in columns(data)}
+    slices = config.evaluation.slices
+    kept = tuple(features for features in slices if set(features) <= known)
+    if len(kept) == len(slices):
+        return config, ()
+    changes: dict[str, Any] = {"slices": kept}
+    if not kept:
+        changes["per_slice"] = type(config.evaluation.per_slice)()
+    evaluation = config.evaluation.model_copy(update=changes)
+    gone = tuple(" and ".join(features) for features in slices if features not in kept)
+    return config.model_copy(update={"evaluation": evaluation}), gone
 
 
 def schema_files(dataset: str) -> tuple[Path, ...]:

@@ -57,6 +57,8 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
     console.print(
         f"[bold]{run.servable}[/bold] on {run.dataset.name}, data {dataset_version[:12]}, configuration {run.hash}"
     )
+    if run.foreign_slices:
+        console.print(f"slices without features in {run.dataset.name}, left out: {', '.join(run.foreign_slices)}")
     if fresh:  # trials that are kept are results, too
         shutil.rmtree(run.tuning_dir, ignore_errors=True)
     from pipeline.console import ConsoleListener

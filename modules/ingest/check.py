@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from modules.dataset import Dataset
 from modules.errors import AiqleadsError
 from modules.features import Kind
-from modules.ingest import convert
+from modules.ingest import check_dates, convert, dates
 from modules.ingest.hashing import personal_key
 from modules.ingest.layout import check_names, read_layout
 from modules.ingest.raw import RawBlock
@@ -28,15 +28,18 @@ LEAK_AUC = 0.99
 MOSTLY_MISSING = 0.95
 PERSONAL_SHARE = 0.2
 MIN_CATEGORY = 20
+MIN_IN_PART = 30
+"""Leads of the rarer class that a part needs before its figures say anything."""
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")
 PHONE = re.compile(r"(?=(?:\D*\d){7,15}\D*$)(?:\+|\(|0)[\d\s()/.-]+")
 PERSONAL_NAME = re.compile(
-    r"(?:^|_)(e?mail|phone|mobile|fax|first_?name|last_?name|surname|full_?name|street|address|ssn|iban|passport|"
-    r"birth_?date|date_of_birth|dob)(?:$|_)",
+    r"(?:^|_)(e?_?mail|phone|mobile|fax|first_?name|last_?name|surname|full_?name|street|address|ssn|iban|passport|"
+    r"birth_?(?:date|day)|date_of_birth|dob|vorname|nachname|telefon|stra(?:ss|ß)e|adresse|geburts_?(?:datum|tag))(?:$|_)"
+    r"|^(?:(?:customer|contact|client|person|lead|user)_?)?name$",
     re.IGNORECASE,
 )
 _SENTINEL_NUMBERS = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
-_SENTINEL_WORDS = frozenset(
+SENTINEL_WORDS = frozenset(
     ["unknown", "unk", "n/a", "na", "#n/a", "null", "none", "nan", "nil", "missing", "?", "-", "--", "not available"]
 )
 
@@ -92,11 +95,13 @@ def check_dataset(dataset: Dataset, sample_rows: int = 10_000) -> list[Finding]:
     if not rows:
         return [Finding("error", None, f"{source.files[0].path} has no rows", "")]
     names = dict.fromkeys(name for layout in layouts for name in layout.ignored)
-    findings = list(_check(dataset, raws, rows, tuple(names)))
+    findings = list(_check(dataset, raws, rows, tuple(names), sample_rows))
     return sorted(findings, key=lambda f: f.severity != "error")
 
 
-def _check(dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str, ...]) -> Iterator[Finding]:
+def _check(
+    dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str, ...], sample_rows: int
+) -> Iterator[Finding]:
     key = personal_key() if any(p.action == "hash" for p in dataset.personal_data) else None
     order = dataset.time.month_order if dataset.time else None
     state = MonthState(order.first_year if order else 0)
@@ -121,6 +126,8 @@ def _check(dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str
             "warning", dataset.label.column, f"all {len(label)} rows of the sample are {only}",
             "if the whole table is like that, there is nothing to learn",
         )  # fmt: skip
+    elif rows < sample_rows:
+        yield from _small_parts(dataset, label)
     if dataset.id is not None:
         identity = pa.chunked_array([b.identity for b in typed])
         repeated = len(identity) - pc.count_distinct(identity).as_py()
@@ -132,6 +139,11 @@ def _check(dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str
     for feature in dataset.table:
         column = columns[feature.name].combine_chunks()
         yield from _values(feature.source, feature.kind, column)
+        if feature.kind is Kind.DATE:
+            times = columns.get(dataset.time_feature or "")
+            column = pa.array(dates.seconds_of(column), from_pandas=True)
+            suspects = check_dates.suspects(column, times if times is None else times.combine_chunks())
+            yield from (Finding("warning", feature.source, *suspect) for suspect in suspects)
         if len(label) and label.min() != label.max():
             auc = single_feature_auc(column, label)
             if auc > LEAK_AUC:
@@ -139,6 +151,22 @@ def _check(dataset: Dataset, raws: list[RawBlock], rows: int, ignored: tuple[str
                     "warning", feature.source, f"alone it predicts the label almost perfectly (AUC {auc:.4f})",
                     "is it known before the lead converts? if not, list it under leave_out",
                 )  # fmt: skip
+
+
+def _small_parts(dataset: Dataset, label: np.ndarray) -> Iterator[Finding]:
+    """The whole table was read, so the size of its parts is known."""
+    if dataset.split.method == "column":
+        return
+    fewer = int(min(label.sum(), len(label) - label.sum()))
+    for part, share in (("test", dataset.split.test), ("calibration", dataset.split.calibration)):
+        if 0 < share * fewer < MIN_IN_PART:
+            class_ = "positive" if label.sum() == fewer else "negative"
+            yield Finding(
+                "warning", None,
+                f"{len(label):,} rows in all: about {share * len(label):.0f} of them in the {part} part, "
+                f"{share * fewer:.0f} of these {class_}",
+                f"figures on so few say little; more rows, a larger split.{part}, or cross-validation would help",
+            )  # fmt: skip
 
 
 def _bad_rows(dataset: Dataset, typed: list[TypedBlock], rows: int) -> Iterator[Finding]:
@@ -154,7 +182,7 @@ def _bad_rows(dataset: Dataset, typed: list[TypedBlock], rows: int) -> Iterator[
             f"{len(examples)} of {rows} rows: {reason}; {'; '.join(examples[:3])}",
             {
                 "not a number": "add the spelling to the feature's missing_values, or make it categorical",
-                "not a date": "set time.format, e.g. '%d/%m/%Y'",
+                "not a date": "set format of time or of the date feature, e.g. '%d/%m/%Y'",
                 "unknown label": "add the spelling to label.positive or label.negative",
                 "unknown split value": "add the value to split.values",
                 "not UTF-8": "convert the file: iconv -f LATIN1 -t UTF-8",
@@ -181,7 +209,7 @@ def _values(name: str, kind: Kind, column: pa.Array) -> Iterator[Finding]:
     else:
         for item in distinct:
             word = item["values"].as_py().decode()
-            if word.strip().lower() in _SENTINEL_WORDS:
+            if word.strip().lower() in SENTINEL_WORDS:
                 yield Finding(
                     "warning", name, f"{item['counts'].as_py()} rows say {word!r}",
                     f"if that means missing: missing_values: [{word!r}]",
@@ -205,11 +233,19 @@ def _sentinel_number(name: str, values: np.ndarray, n: int) -> Iterator[Finding]
             )  # fmt: skip
 
 
+def words_of(name: str) -> str:
+    """A column's name in lower case, its words separated by underscores: `E-Mail Address` -> `e_mail_address`."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[\W_]+", "_", name).strip("_").lower()
+
+
 def _personal(dataset: Dataset, texts: dict[str, pa.ChunkedArray], ignored: tuple[str, ...]) -> Iterator[Finding]:
     declared = {p.column for p in dataset.personal_data} | {c.column for c in dataset.leave_out} | set(ignored)
-    for name in {*texts, *(f.source for f in dataset.table)} - declared:
-        what = "its name suggests personal data" if PERSONAL_NAME.search(name) else None
-        if name in texts:
+    # 01.02.2024 has the form of a phone number, too.
+    moments = {f.source for f in dataset.table.of_kind(Kind.DATE)} | {dataset.time.column if dataset.time else None}
+    for name in sorted({*texts, *(f.source for f in dataset.table)} - declared):
+        what = "its name suggests personal data" if PERSONAL_NAME.search(words_of(name)) else None
+        if name in texts and name not in moments:
             values = [v.decode("utf-8", "replace") for v in texts[name].drop_null()[:1000].to_pylist()]
             for pattern, kind in ((EMAIL, "e-mail addresses"), (PHONE, "phone numbers")):
                 if values and sum(bool(pattern.fullmatch(v.strip())) for v in values) > PERSONAL_SHARE * len(values):

@@ -40,8 +40,8 @@ class Reading:
     id: column that identifies a lead; `lead_id` or `id` if there is one otherwise.
     features: column -> feature, where the names differ. missing: feature -> spellings of 'missing'.
     dates: feature that is a date -> how its text is to be read (strptime), None for ISO 8601.
-    delimiter: of a CSV file; found out otherwise. decimal, thousands: of its numbers. trim: blanks around its fields are
-    no part of them. skip_bad: leave bad rows out instead of stopping.
+    delimiter: of a CSV file; found out otherwise. decimal, thousands: of its numbers. trim: blanks around its fields
+    are no part of them. skip_bad: leave bad rows out instead of stopping.
     chunk: rows at a time.
     """
 
