@@ -29,7 +29,7 @@ class Parameter(BaseModel):
     @model_validator(mode="after")
     def _range_or_choices(self) -> Parameter:
         if self.choices is not None:
-            if self.model_fields_set != {"choices"}:
+            if self.low is not None or self.high is not None or self.step is not None or self.log:
                 raise ValueError("expected either choices, or low and high")
             return self
         if self.low is None or self.high is None:

@@ -50,10 +50,16 @@ class SearchTuner(base_tuner.BaseTuner):
 
     Attributes:
       report: what the search found; None before.
+      folder: where its trials outlive the process; None: nowhere.
     """
 
     def __init__(
-        self, run: Callable[[], TuningReport], settings: TuningSettings, model: Tunable, directory: str | None
+        self,
+        run: Callable[[Path | None], TuningReport],
+        settings: TuningSettings,
+        model: Tunable,
+        directory: str | None,
+        folder: Path | None = None,
     ) -> None:
         name, direction = model.objective(settings.objective)
         space = resolve(settings, model)
@@ -68,11 +74,14 @@ class SearchTuner(base_tuner.BaseTuner):
             project_name="tuning",
         )
         self._run = run
+        self.folder = folder
         self.report: TuningReport | None = None
 
     def search(self, *fit_args: Any, **fit_kwargs: Any) -> None:
         """Runs the search; the arguments are not used."""
-        self.report = self._run()
+        if self.folder is not None:
+            prune(keep=self.folder)
+        self.report = self._run(self.folder)
         for found in self.report.trials:
             trial = trials.Trial(
                 hyperparameters(self.report.space, found.parameters),
@@ -111,13 +120,12 @@ def make_tuner(
     folder = None
     if custom_config.get(TUNING_DIR) and tuning.resume:
         folder = folder_of(custom_config[TUNING_DIR], _deciding(fn_args, tuning, model, settings) | dict(deciding))
-        prune(keep=folder)
 
-    def run() -> TuningReport:
+    def run(folder: Path | None) -> TuningReport:
         with objective() as scored:
             return search(scored, tuning, model, settings.model_dump(mode="json"), folder)
 
-    return SearchTuner(run, tuning, model, fn_args.working_dir)
+    return SearchTuner(run, tuning, model, fn_args.working_dir, folder)
 
 
 def _deciding(fn_args: FnArgs, tuning: TuningSettings, model: Tunable, settings: BaseModel) -> dict[str, Any]:

@@ -73,3 +73,10 @@ def test_it_is_read_as_it_was_written(tmp_path):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["tuning_report.json"]
     with pytest.raises(DataError, match=r"expected tuning_report\.json in"):
         TuningReport.read(tmp_path)
+
+
+def test_ranges_and_choices_are_read_as_they_were_written(tmp_path):
+    space = {"a": Parameter(choices=(None, (1, 2))), "b": Parameter(low=0.1, high=1.0, log=True)}
+    report(space=space).write(tmp_path)
+    assert TuningReport.read(tmp_path).space["a"].choices == (None, [1, 2])
+    assert TuningReport.read(tmp_path).space["b"] == space["b"]
