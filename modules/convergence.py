@@ -1,7 +1,8 @@
-"""How a training went, and what its loss curves say about overfitting and convergence.
+"""How a training went: loss curves in one form for both models, and what can be found in them.
 
-Both models write their curves in one form, assets.extra/curves.json. `findings` reads them: every finding says with
-numbers what was seen, and names the settings to change. A healthy training gives none.
+assets.extra/curves.json holds the curves. modules/curve_findings.py reads them, modules/sample_size.py asks whether the
+parts are large enough for what is decided on them; both give findings, which say with numbers what was seen and name
+the settings to change.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from modules.columns import columns
 from modules.configuration import configuration_hash, load
+from modules.convergence import CheckSettings, EpochCheckSettings
 from modules.dataset import Dataset
 from modules.errors import ConfigError
 from modules.evaluation.settings import EvaluationSettings, NextActionEvaluationSettings
@@ -94,6 +95,7 @@ class LeadScoringConfig(PipelineConfig):
         default=None, description="the search for settings; null: those of `model` as they are"
     )
     evaluation: EvaluationSettings = EvaluationSettings()
+    checks: CheckSettings = CheckSettings()
 
 
 class RecommendationConfig(PipelineConfig):
@@ -106,6 +108,7 @@ class RecommendationConfig(PipelineConfig):
     )
     evaluation: NextActionEvaluationSettings = NextActionEvaluationSettings()
     value: PolicyValueSettings = PolicyValueSettings()
+    checks: EpochCheckSettings = EpochCheckSettings()
 
     @model_validator(mode="after")
     def _not_materialized(self) -> RecommendationConfig:

@@ -42,6 +42,7 @@ class Summary:
     tuning: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
     importance: tuple[str, ...] = ()
+    convergence: tuple[str, ...] = ()
 
     @property
     def blessed(self) -> bool:
@@ -53,6 +54,8 @@ class Summary:
         for line in self.tuning:
             console.print(line, markup=False)
         self.part.show_training(console)
+        for line in self.convergence:
+            console.print(line, markup=False, soft_wrap=True)
         self._show_metrics(console)
         for line in (*self.folds, *self.importance, *self.value):
             console.print(line, markup=False)
@@ -106,6 +109,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
     """Reads the artifacts of a finished run."""
     from modules.evaluation.verdict import read_verdict
     from pipeline.components.pusher import pushed_path
+    from pipeline.findings import read_convergence
 
     of = family(run)
     examples = Path(_uri(results, of.example_gen, "examples"))
@@ -136,10 +140,11 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         from modules.explanation.report import ImportanceReport
 
         importance = tuple(ImportanceReport.read(_uri(results, "Importance", "importance")).lines())
+    verdict = read_verdict(Path(_uri(results, "Evaluator", "evaluation")))
     return Summary(
         rows=of.rows,
         part=of.read_part(run, examples, model, pushed),
-        verdict=read_verdict(Path(_uri(results, "Evaluator", "evaluation"))),
+        verdict=verdict,
         infra=infra,
         infra_blessed=infra_blessed is not False,
         pushed=pushed,
@@ -147,6 +152,7 @@ def summarize(run: Run, results: dict[str, NodeResult]) -> Summary:
         tuning=tuning,
         folds=folds,
         importance=importance,
+        convergence=tuple(read_convergence(model, verdict).lines()),
     )
 
 

@@ -99,13 +99,52 @@ class Selection(BaseModel):
         Raises:
           ConfigError: the model was trained without one.
         """
-        path = Path(model_dir) / EXTRA / SELECTION
-        if not path.is_file():
+        found = cls.find(model_dir)
+        if found is None:
             raise ConfigError(f"{model_dir} has no {EXTRA}/{SELECTION}: it was trained without `model.selection`")
-        return cls.model_validate_json(path.read_text())
+        return found
+
+    @classmethod
+    def find(cls, model_dir: str | Path) -> Selection | None:
+        """The selection of a SavedModel; None if it was trained without one."""
+        path = Path(model_dir) / EXTRA / SELECTION
+        return cls.model_validate_json(path.read_text()) if path.is_file() else None
 
     def to_json(self) -> str:
         return self.model_dump_json(indent=1)
+
+    def lines(self) -> list[str]:
+        """For the summary: how many columns are left, and what went and why."""
+        columns = len(self.kept) + len(self.dropped)
+        how = f"; ranked in {self.rounds} rounds against random shadows, {self.rows:,} rows" if self.ranking else ""
+        found = [f"selected   {len(self.kept):,} of {columns:,} columns{how}"]
+        reasons: dict[Reason, dict[str, None]] = {}
+        partly: dict[str, int] = {}
+        for column in sorted(self.dropped, key=lambda column: _ORDER.index(column.reason)):
+            if column.source not in self.dropped_features:
+                partly[column.source] = partly.get(column.source, 0) + 1
+            elif not any(column.source in names for names in reasons.values()):
+                reasons.setdefault(column.reason, {})[column.source] = None
+        parts = [f"{_IN_WORDS[reason]}: {_some(list(names))}" for reason, names in reasons.items()]
+        parts += [f"{count:,} column{'s' * (count != 1)} of {source}" for source, count in partly.items()]
+        return [*found, *([f"dropped    {'; '.join(parts)}"] if parts else [])]
+
+
+_ORDER: tuple[Reason, ...] = ("shadows", "top_k", "base_model", "duplicate", "constant", "missing")
+_IN_WORDS: dict[Reason, str] = {
+    "shadows": "no better than random",
+    "top_k": "weaker than the rest",
+    "base_model": "unknown to the base model",
+    "duplicate": "repeats another",
+    "constant": "one value only",
+    "missing": "nearly always missing",
+}
+_SHOWN = 8
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def select(train: Spool, features: Sequence[TransformedFeature], settings: LeadScoringSettings) -> Selection | None:

@@ -140,9 +140,22 @@ def _round(
     paths = booster.predict(xgb.DMatrix(both[held_out], nthread=1), pred_contribs=True, approx_contribs=True)
     parts = np.concatenate([paths[:, :width] @ sums, paths[:, width:-1] @ sums], axis=1)
     margin = paths.sum(axis=1, dtype=np.float64)
-    w = weights[held_out].astype(np.float64)
+    return loss_without(parts, margin, y[held_out], weights[held_out])
+
+
+def loss_without(
+    parts: NDArray[np.float64], margin: NDArray[np.float64], y: NDArray[np.float32], weights: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Log loss that n leads gain when the contributions of a unit are replaced by their mean, float64 [U].
+
+    Args:
+      parts: [n, U], contributions in log-odds.
+      margin: [n], log-odds.
+      y: [n], 0 or 1.
+      weights: [n], not all 0.
+    """
+    w = weights.astype(np.float64)
     w /= w.sum()
-    sign = np.where(y[held_out] > 0, -1.0, 1.0)
-    parts -= w @ parts
-    without = np.logaddexp(0, sign[:, None] * (margin[:, None] - parts))
+    sign = np.where(y > 0, -1.0, 1.0)
+    without = np.logaddexp(0, sign[:, None] * (margin[:, None] - (parts - w @ parts)))
     return w @ without - w @ np.logaddexp(0, sign * margin)

@@ -16,9 +16,9 @@ import numpy as np
 
 from modules.kept import KEPT_DAYS, folder_of, prune
 from modules.manifest import library_versions
-from modules.recommendation.fit import Epoch, Fitted
 from modules.recommendation.layout import Layout
 from modules.recommendation.sequences import Sequences
+from modules.recommendation.training_state import Epoch, Fitted
 from modules.recommendation.transform_layout import JourneyTransformConfig
 
 CHECKPOINT_DIR = "checkpoint_dir"

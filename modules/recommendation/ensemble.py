@@ -11,11 +11,12 @@ import keras
 from modules import progress
 from modules.recommendation.checkpoints import fingerprint, load_finished, save_finished
 from modules.recommendation.devices import Plan, training_on
-from modules.recommendation.fit import Fitted, fit
+from modules.recommendation.fit import fit
 from modules.recommendation.layout import Layout
 from modules.recommendation.model import build_network
 from modules.recommendation.sequences import Sequences
 from modules.recommendation.settings import RecommendationSettings
+from modules.recommendation.training_state import Fitted
 
 SEED_STEP = 1_000_000
 """Between the seeds of an ensemble's networks: ensembles with different seeds below it share no network."""

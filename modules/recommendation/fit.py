@@ -18,13 +18,10 @@ two trainings give the same weights, also when one of them was killed and resume
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +35,7 @@ from modules.recommendation.batches import Feed, feed, seed_of
 from modules.recommendation.loss import Learner, class_weights, recency_weights
 from modules.recommendation.sequences import Sequences, concatenate
 from modules.recommendation.settings import RecommendationSettings
+from modules.recommendation.training_state import CHECKPOINT, Checkpoint, Epoch, Fitted, State, fingerprint
 
 Array = NDArray[Any]
 
@@ -45,45 +43,6 @@ GRADIENT_NORM = 1.0
 """Gradients longer than this are scaled down to it."""
 
 EVALUATION_BATCH = 256
-CHECKPOINT = "training.npz"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What happened in an epoch. Losses are means per answer; NaN where nothing was measured.
-
-    Attributes:
-      epoch: 1 for the first.
-      seconds: of training, without validation.
-      loss: of training, with weights, label smoothing and dropout.
-      action_loss: cross entropy of the validation part.
-      accuracy: share of the validation part's actions that are the likeliest one.
-      conversion_loss: binary cross entropy of the validation part.
-    """
-
-    epoch: int
-    seconds: float
-    loss: float
-    action_loss: float = math.nan
-    accuracy: float = math.nan
-    conversion_loss: float = math.nan
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """How a training went; the network itself holds the weights.
-
-    Attributes:
-      epochs: every epoch, in order, without the refit.
-      best_epoch: the epoch whose weights were kept, or with `refit` the number of epochs trained again.
-      refit: the epochs of the refit.
-      seconds: of everything in this process.
-    """
-
-    epochs: tuple[Epoch, ...]
-    best_epoch: int
-    refit: tuple[Epoch, ...] = ()
-    seconds: float = 0.0
 
 
 def fit(
@@ -118,7 +77,7 @@ def fit(
     began = time.monotonic()
     checkpoint = None
     if checkpoint_dir is not None:
-        checkpoint = _Checkpoint(Path(checkpoint_dir) / CHECKPOINT, _fingerprint(settings, train, validation))
+        checkpoint = Checkpoint(Path(checkpoint_dir) / CHECKPOINT, fingerprint(settings, train, validation))
         if not settings.resume:
             checkpoint.remove()
     first_weights = [np.array(variable) for variable in network.variables]
@@ -143,19 +102,6 @@ def fit(
     return Fitted(found.epochs, found.best_epoch, again, time.monotonic() - began)
 
 
-@dataclass
-class _State:
-    """What a checkpoint holds beside the variables."""
-
-    stage: str = "train"
-    done: int = 0
-    epochs: tuple[Epoch, ...] = ()
-    refit: tuple[Epoch, ...] = ()
-    best_epoch: int = 0
-    best_loss: float = math.inf
-    best: list[Array] = field(default_factory=list)
-
-
 class _Stage:
     """Training on one set of journeys: of the training part, or again of training and validation part."""
 
@@ -167,17 +113,17 @@ class _Stage:
         train: Sequences,
         validation: Sequences | None,
         epochs: int,
-        checkpoint: _Checkpoint | None,
+        checkpoint: Checkpoint | None,
         tensorboard_dir: Path | str | None,
-        state: _State | None = None,
+        state: State | None = None,
     ) -> None:
         self.network, self.settings, self.name, self.epochs = network, settings, name, epochs
         self.train, self.validation, self.checkpoint = train, validation, checkpoint
         self.tensorboard_dir = None if tensorboard_dir is None else Path(tensorboard_dir)
         self.state = (
-            _State()
+            State()
             if state is None
-            else _State(stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss)
+            else State(stage=name, epochs=state.epochs, best_epoch=state.best_epoch, best_loss=state.best_loss)
         )
 
         self.on_epoch: Callable[[Epoch], None] | None = None
@@ -212,18 +158,22 @@ class _Stage:
             self._keep_best()
             return
         data = epochs_from(self.state.done)
-        validation = None
+        measured = {}
         if self.validation is not None:
-            validation = feed(
-                self.validation,
+            measured = {"validation": self.validation, "train": _as_many(self.train, self.validation, settings.seed)}
+        feeds = {
+            part: feed(
+                journeys,
                 settings,
-                weight=np.ones(len(self.validation), np.float32),
+                weight=np.ones(len(journeys), np.float32),
                 batch=EVALUATION_BATCH,
                 epochs=range(1),
                 shuffle=False,
                 causal=True,
             )
-        listener = _Epochs(self, learner, validation, int(slots.astype(bool).sum()))
+            for part, journeys in measured.items()
+        }
+        listener = _Epochs(self, learner, feeds, int(slots.astype(bool).sum()))
         learner.fit(
             data.dataset,
             epochs=self.epochs,
@@ -268,9 +218,9 @@ class _Stage:
 class _Epochs(keras.callbacks.Callback):
     """Before and after each epoch: seeds, validation with the averaged weights, checkpoint, progress, TensorBoard."""
 
-    def __init__(self, stage: _Stage, learner: Learner, validation: Feed | None, journeys: int) -> None:
+    def __init__(self, stage: _Stage, learner: Learner, feeds: dict[str, Feed], journeys: int) -> None:
         super().__init__()
-        self.stage, self.learner, self.validation, self.journeys = stage, learner, validation, journeys
+        self.stage, self.learner, self.feeds, self.journeys = stage, learner, feeds, journeys
         self.began = 0.0
         self.writers: dict[str, Any] = {}
 
@@ -284,15 +234,17 @@ class _Epochs(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         last = _averaged(network, self.learner.optimizer, stage.settings.weight_averaging)
         weights = [np.array(variable) for variable in network.variables]
-        found = {}
-        if self.validation is not None:
-            found = self.learner.evaluate(
-                self.validation.dataset, steps=self.validation.steps, verbose=0, return_dict=True
-            )
+        found = {
+            part: self.learner.evaluate(feed.dataset, steps=feed.steps, verbose=0, return_dict=True)
+            for part, feed in self.feeds.items()
+        }
         for variable, value in last:
             variable.assign(value)
-        names = ("action_loss", "accuracy", "conversion_loss")
-        row = Epoch(epoch + 1, seconds, loss, **{name: float(found[name]) for name in names if name in found})
+        row = Epoch(epoch + 1, seconds, loss)
+        if found:
+            names = ("action_loss", "accuracy", "conversion_loss")
+            values = {name: float(found["validation"][name]) for name in names}
+            row = replace(row, **values, train_action_loss=float(found["train"]["action_loss"]))
         self._tell(row)
         if stage.after_epoch(row, weights, self.learner.optimizer):
             self.learner.stop_training = True
@@ -300,13 +252,14 @@ class _Epochs(keras.callbacks.Callback):
     def _tell(self, row: Epoch) -> None:
         rate = self.journeys / max(row.seconds, 1e-9)
         text = f"{self.stage.name}: {rate:,.0f} journeys/s, loss {row.loss:.4f}"
-        if self.validation is not None:
+        if self.feeds:
             text += f", validation loss {row.action_loss:.4f}, accuracy {row.accuracy:.4f}"
         progress.report(row.epoch, self.stage.epochs, text)
         if self.stage.tensorboard_dir is None:
             return
         parts = {"train": {"loss": row.loss, "journeys_per_s": rate}}
-        if self.validation is not None:
+        if self.feeds:
+            parts["train"]["action_loss"] = row.train_action_loss
             parts["validation"] = {name: getattr(row, name) for name in ("action_loss", "accuracy", "conversion_loss")}
         for part, values in parts.items():
             folder = part if self.stage.name == "train" else self.stage.name
@@ -316,6 +269,13 @@ class _Epochs(keras.callbacks.Callback):
                 for name, value in values.items():
                     tf.summary.scalar(name, value)
             self.writers[folder].flush()
+
+
+def _as_many(train: Sequences, validation: Sequences, seed: int) -> Sequences:
+    """Random journeys of the training part, as many as the validation part has: what both lose can be compared."""
+    if len(train) <= len(validation):
+        return train
+    return train.take(np.sort(np.random.default_rng(seed).choice(len(train), len(validation), replace=False)))
 
 
 def _averaged(network: keras.Model, optimizer: keras.optimizers.Optimizer, momentum: float) -> list[tuple[Any, Array]]:
@@ -353,87 +313,3 @@ def _reseed(network: keras.Model, seed: int, epoch: int) -> None:
 
 def _seed_states(network: keras.Model) -> Iterator[Any]:
     return (variable for variable in network.variables if "seed_generator_state" in variable.path)
-
-
-# --- Checkpoints -----------------------------------------------------------------------------------------------------
-
-
-def _fingerprint(settings: RecommendationSettings, train: Sequences, validation: Sequences | None) -> str:
-    """Settings that decide the weights, and a digest of the data."""
-    found = settings.model_dump(mode="json", exclude={"resume", "policy", "prefetch_buffer"})
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
-    for part in (train, validation):
-        if part is not None:
-            digest.update(repr(part.event_codes.shape).encode())
-            for values in (part.event_codes, part.next_action, part.length, part.time, part.outcome):
-                digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
-
-
-class _Checkpoint:
-    """State of a training in one file that is replaced as a whole."""
-
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path, self.fingerprint = path, fingerprint
-
-    def stage(self) -> str | None:
-        """The stage the file belongs to; None without a file, or with one of another training."""
-        if not self.path.exists():
-            return None
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-        except (OSError, ValueError, KeyError):
-            return None
-        return about["stage"] if about["fingerprint"] == self.fingerprint else None
-
-    def save(self, state: _State, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        about = {
-            "fingerprint": self.fingerprint,
-            "stage": state.stage,
-            "done": state.done,
-            "epochs": [asdict(epoch) for epoch in state.epochs],
-            "refit": [asdict(epoch) for epoch in state.refit],
-            "best_epoch": state.best_epoch,
-            "best_loss": state.best_loss,
-        }
-        arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
-        groups: dict[str, list[Any]] = {
-            "network": network.variables,
-            "optimizer": optimizer.variables,
-            "best": state.best,
-        }
-        for name, values in groups.items():
-            arrays |= {f"{name}_{index:05d}": np.array(value) for index, value in enumerate(values)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.stem}.{os.getpid()}.part.npz")
-        np.savez(part, **arrays)
-        part.replace(self.path)
-
-    def load(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> _State:
-        """The state; variables are set."""
-        with np.load(self.path, allow_pickle=False) as file:
-            for name, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
-                for index, variable in enumerate(variables):
-                    variable.assign(file[f"{name}_{index:05d}"])
-            best = [file[name] for name in sorted(file.files) if name.startswith("best_")]
-        state = self.load_history()
-        state.best = best
-        return state
-
-    def load_history(self) -> _State:
-        """The state without the weights."""
-        with np.load(self.path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-        rows: Callable[[str], tuple[Epoch, ...]] = lambda name: tuple(Epoch(**row) for row in about[name])  # noqa: E731
-        return _State(
-            stage=about["stage"],
-            done=about["done"],
-            epochs=rows("epochs"),
-            refit=rows("refit"),
-            best_epoch=about["best_epoch"],
-            best_loss=about["best_loss"],
-        )
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
-from collections.abc import Sequence
-from typing import Any
-
 from pydantic import ConfigDict
 
 from modules import manifest
-from modules.recommendation.ensemble import Member
-from modules.recommendation.fit import Epoch
 from modules.recommendation.layout import Layout
 
-CALIBRATION, HISTORY = "calibration.json", "history.json"
+CALIBRATION = "calibration.json"
 
 
 class Manifest(manifest.Manifest):
@@ -45,24 +37,3 @@ class Manifest(manifest.Manifest):
     dtype_policy: str
     replicas: int
     layout: Layout
-
-
-def history_json(members: Sequence[Member]) -> str:
-    """Losses by epoch as JSON, a list with one object per network; what was not measured is null."""
-
-    def rows(epochs: tuple[Epoch, ...]) -> list[dict[str, Any]]:
-        return [
-            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(e).items()}
-            for e in epochs
-        ]
-
-    found = [
-        {
-            "seed": member.seed,
-            "best_epoch": member.fitted.best_epoch,
-            "epochs": rows(member.fitted.epochs),
-            "refit": rows(member.fitted.refit),
-        }
-        for member in members
-    ]
-    return json.dumps(found, indent=1)

@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow_transform as tft
 
 from modules import progress
+from modules.convergence import CURVES
 from modules.errors import DataError
 from modules.journeys.dataset import JourneyDataset
 from modules.manifest import MANIFEST, library_versions, run_facts
@@ -17,6 +18,7 @@ from modules.recommendation import baselines as naive
 from modules.recommendation import calibration as calibrations
 from modules.recommendation import manifest as manifests
 from modules.recommendation.checkpoints import checkpoint_folder, prune
+from modules.recommendation.curves import curves_of
 from modules.recommendation.devices import capabilities, plan
 from modules.recommendation.ensemble import Member, train
 from modules.recommendation.export import RecommendationModel
@@ -45,7 +47,7 @@ def run_fn(fn_args: FnArgs) -> None:
         written; those that nobody continued in checkpoints.KEPT_DAYS are removed. `hyperparameters`: of the Tuner, laid
         over the configured settings.
 
-    Writes the SavedModel with assets.extra/ (manifest.json, calibration.json, history.json) to `serving_model_dir` and
+    Writes the SavedModel with assets.extra/ (manifest.json, calibration.json, curves.json) to `serving_model_dir` and
     TensorBoard curves to `model_run_dir`.
 
     Raises:
@@ -124,7 +126,7 @@ def run_fn(fn_args: FnArgs) -> None:
         {
             MANIFEST: manifest.model_dump_json(indent=1),
             manifests.CALIBRATION: calibration.model_dump_json(indent=1),
-            manifests.HISTORY: manifests.history_json(members),
+            CURVES: curves_of(members, settings).to_json(),
         },
     )
     if checkpoints is not None:

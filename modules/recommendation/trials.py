@@ -14,11 +14,12 @@ import tensorflow_transform as tft
 from modules import progress
 from modules.errors import DataError
 from modules.recommendation.devices import capabilities, plan, training_on
-from modules.recommendation.fit import Epoch, fit
+from modules.recommendation.fit import fit
 from modules.recommendation.layout import Layout
 from modules.recommendation.model import build_network
 from modules.recommendation.read import read_sequences
 from modules.recommendation.sequences import Sequences
+from modules.recommendation.training_state import Epoch
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
 from modules.tuning.hyperparameters import overlay
@@ -33,7 +34,7 @@ class JourneyTrials:
       files: file patterns of raw tf.Examples by split: train and validation.
       transform_graph: uri of the Transform graph.
       config: dataset and configured settings, over which those of a trial are laid.
-      metric: of the validation part, by its name in `modules.recommendation.fit.Epoch`.
+      metric: of the validation part, by its name in `modules.recommendation.training_state.Epoch`.
     """
 
     files: Mapping[str, list[str]]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modules.encoding.report import OutlierReport
     from modules.ingest.report import IngestReport
     from modules.lead_scoring.manifest import Manifest
+    from modules.lead_scoring.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class LeadScoringPart:
     ingest: IngestReport
     manifest: Manifest
     outliers: OutlierReport | None = None
+    selection: Selection | None = None
     answers: list[LeadAnswer] = field(default_factory=list)
 
     def show_data(self, console: Console) -> None:
@@ -61,6 +63,9 @@ class LeadScoringPart:
             console.print(f"outliers   {self.outliers.line()}")
 
     def show_training(self, console: Console) -> None:
+        if self.selection is not None:
+            for line in self.selection.lines():
+                console.print(line, markup=False, soft_wrap=True)
         console.print(
             f"trees      {self.manifest.best_iteration + 1:,} rounds of {self.manifest.rounds_fitted:,} fitted"
         )
@@ -88,11 +93,13 @@ def read_part(run: Run, examples: Path, model: Path, pushed: Path | None) -> Lea
     from modules.encoding.report import OutlierReport
     from modules.ingest.report import read_report
     from modules.lead_scoring.manifest import Manifest
+    from modules.lead_scoring.selection import Selection
 
     return LeadScoringPart(
         ingest=read_report(str(examples)),
         manifest=Manifest.load(model),
         outliers=OutlierReport.read(model),
+        selection=Selection.find(model),
         answers=[] if pushed is None else _answers(run, pushed, examples),
     )
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from modules.recommendation.checkpoints import FINISHED, checkpoint_folder, load_finished, prune, save_finished
-from modules.recommendation.fit import Epoch, Fitted
 from modules.recommendation.layout import Codes, Layout
 from modules.recommendation.settings import PolicySettings, RecommendationSettings
+from modules.recommendation.training_state import Epoch, Fitted
 from modules.recommendation.transform_layout import JourneyTransformConfig
 
 LAYOUT = Layout(length=3, actions=("call",), event_codes=(Codes(name="action", size=4),))

@@ -19,12 +19,13 @@ from modules.recommendation import batches as batches_module
 from modules.recommendation import fit as fit_module
 from modules.recommendation import loss as loss_module
 from modules.recommendation.batches import buckets, entries_of, plan_batches
-from modules.recommendation.fit import Fitted, fit
+from modules.recommendation.fit import fit
 from modules.recommendation.layout import FIRST_WORD, Codes, Layout
 from modules.recommendation.loss import class_weights, recency_weights
 from modules.recommendation.model import build_network
 from modules.recommendation.sequences import Sequences
 from modules.recommendation.settings import RecommendationSettings
+from modules.recommendation.training_state import Fitted
 
 LENGTH, ACTIONS, DAY = 4, 4, 86_400
 LAYOUT = Layout(
@@ -160,7 +161,7 @@ def test_resumed_training_ends_with_the_same_weights(
 
 def test_checkpoint_of_other_data_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager: None) -> None:
     one = SETTINGS.model_copy(update={"epochs": 1})
-    monkeypatch.setattr(fit_module._Checkpoint, "remove", lambda self: None)
+    monkeypatch.setattr(fit_module.Checkpoint, "remove", lambda self: None)
     train(one, train=journeys(64, 5), validation=None, checkpoint_dir=tmp_path)
     assert (tmp_path / fit_module.CHECKPOINT).exists()
     fresh, expected = train(one, validation=None)

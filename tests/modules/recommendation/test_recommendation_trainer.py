@@ -6,7 +6,6 @@ One model of two networks is looked at by all tests. Its training was killed and
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +17,7 @@ import tensorflow as tf
 from scipy import special
 
 from modules import progress
+from modules.convergence import Curves
 from modules.errors import ConfigError, DataError
 from modules.journeys import names
 from modules.journeys.dataset import Outcome
@@ -175,13 +175,20 @@ def test_metrics_are_those_of_the_model_that_is_served(trained, graph, examples)
     assert (calibration.decisions, calibration.outcomes) == (known.sum(), seen.sum())
 
 
-def test_history_holds_the_loss_of_every_epoch_and_tensorboard_too(trained):
-    history = json.loads((trained.model / "assets.extra" / "history.json").read_text())
-    assert [network["seed"] for network in history] == [0, 1_000_000]
-    for number, network in enumerate(history, 1):
-        assert [row["epoch"] for row in network["epochs"]] == [1, 2] and network["refit"] == []
-        assert network["epochs"][0]["loss"] > network["epochs"][1]["loss"]
-        assert math.isfinite(network["epochs"][0]["action_loss"])
+def test_curves_hold_the_loss_of_every_epoch_and_tensorboard_too(trained):
+    found = Curves.read(trained.model).trainings
+    assert [(t.name, t.seed, t.unit, t.steps, t.patience) for t in found] == [
+        ("network 1", 0, "epoch", 2, None),
+        ("network 2", 1_000_000, "epoch", 2, None),
+    ]
+    manifest = Manifest.load(trained.model)
+    for number, training in enumerate(found, 1):
+        first, second = training.values("train", "loss")
+        assert first > second
+        for part in ("train", "validation"):
+            assert np.isfinite(training.values(part, "action_loss")).all()
+        assert training.used == training.best == manifest.best_epoch[number - 1]
+        assert len(training.seconds) == 2
         assert list((trained.out / "run" / f"network_{number}" / "validation").glob("events*"))
 
 
