@@ -63,14 +63,15 @@ def prepare_folds(
         raw = folder / f"records-{repeat}"
         for j, files in enumerate(records.split(found, parts, raw)):
             index = repeat * k + j
+            times = None
+            if settings.method == "time" and found.keys.times is not None:
+                held_out = found.keys.times[parts[:, j] == folds.HELD_OUT]
+                times = (int(held_out.min()), int(held_out.max()))
+            left_out = int(np.count_nonzero(parts[:, j] == folds.LEFT_OUT))
+            mine = {part: paths for part, paths in files.items() if paths or part != "validation"}
             with progress.within(f"fold {index + 1} of {total}"):
-                times = None
-                if settings.method == "time" and found.keys.times is not None:
-                    held_out = found.keys.times[parts[:, j] == folds.HELD_OUT]
-                    times = (int(held_out.min()), int(held_out.max()))
-                left_out = int(np.count_nonzero(parts[:, j] == folds.LEFT_OUT))
-                mine = {part: found for part, found in files.items() if found or part != "validation"}
-                yield _prepare(index, mine, schema, config, folder / f"fold-{index}", make_pipeline, left_out, times)
+                fold = _prepare(index, mine, schema, config, folder / f"fold-{index}", make_pipeline, left_out, times)
+            yield fold
         shutil.rmtree(raw)
 
 
