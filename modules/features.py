@@ -67,6 +67,7 @@ _BELONGS: dict[str, frozenset[Kind]] = {
     "reference": frozenset({Kind.DATE}),
     "format": frozenset({Kind.DATE}),
     "of": frozenset(_OF),
+    "terms": frozenset(Kind),
 }
 """The kinds that know an option; whatever is not listed every kind knows."""
 
@@ -139,6 +140,9 @@ class Feature(BaseModel):
     format: str | None = Field(default=None, description="date: strptime format; ISO 8601 when absent")
     monotone: Literal[-1, 0, 1] = Field(
         default=0, description="monotone constraint of the trees; numeric, and encoding target"
+    )
+    terms: Literal["both", "trees", "linear"] = Field(
+        default="both", description="what of the lead-scoring model reads it, where it has a linear term"
     )
     description: str = Field(default="", description="one line for people, with the unit")
 

@@ -55,6 +55,7 @@ class TransformedFeature:
       rank: of one_hot and word, the line of the vocabulary file it stands for; -1 otherwise.
       monotone: -1, 0 or 1, the constraint of the trees.
       raw: names of the raw features behind it: the source itself, or the two that a cross or a ratio is made of.
+      terms: who reads it where the model has a linear term: trees, the linear term, or both.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TransformedFeature:
     rank: int = -1
     monotone: int = 0
     raw: tuple[str, ...] = ()
+    terms: Literal["both", "trees", "linear"] = "both"
 
     def __post_init__(self) -> None:
         if not self.raw:
@@ -72,4 +74,4 @@ class TransformedFeature:
 
 def column(row: Feature, name: str, encoding: Encoding, rank: int = -1, monotone: int = 0) -> TransformedFeature:
     """A column made of a row; whoever lays out the matrix gives it its position."""
-    return TransformedFeature(name, row.name, encoding, -1, rank, monotone, row.raw)
+    return TransformedFeature(name, row.name, encoding, -1, rank, monotone, row.raw, row.terms)

@@ -77,7 +77,12 @@ def columns(features: Sequence[Feature], config: TransformConfig, words: Words) 
     """The columns of the block, `date:age`, `date:weekday_sin` and so on."""
     return [
         TransformedFeature(
-            f"{row.name}:{name}", row.name, "date", -1, raw=row.raw if name in COLUMNS["age"] else (row.name,)
+            f"{row.name}:{name}",
+            row.name,
+            "date",
+            -1,
+            raw=row.raw if name in COLUMNS["age"] else (row.name,),
+            terms=row.terms,
         )
         for row in features
         for name in column_names(row.parts)

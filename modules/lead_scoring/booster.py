@@ -38,9 +38,10 @@ class FittedBooster:
     seconds: float = 0.0
 
     def margins(self, spool: Spool) -> NDArray[np.float32]:
-        """Log-odds of every row, float32 [n]."""
+        """Log-odds of every row, float32 [n]; the trees' and what they start from."""
         parts = [self.booster.inplace_predict(batch, predict_type="margin") for batch in spool]
-        return np.concatenate([np.zeros(0, np.float32), *parts]).astype(np.float32)
+        margins = np.concatenate([np.zeros(0, np.float32), *parts]).astype(np.float32)
+        return margins if spool.offset is None else margins + spool.offset
 
 
 def fit(
@@ -97,12 +98,42 @@ def fit(
     last = booster.best_iteration if settings.early_stopping_rounds is not None else booster.num_boosted_rounds() - 1
     if settings.refit and validation is not None and last + 1 > done:
         del dtrain, evals
-        both = _matrix([train, validation], names, settings)
-        rounds = last + 1 - done
-        booster = xgb.train(parameters, both, num_boost_round=rounds, xgb_model=base, callbacks=[Report(rounds, 0)])
+        booster = _again([train, validation], names, settings, parameters, last + 1 - done, base)
+    booster = _cut(booster, last)
+    return FittedBooster(booster, last, curves, time.monotonic() - started)
+
+
+def refit(
+    fitted: FittedBooster,
+    spools: Sequence[Spool],
+    features: Sequence[TransformedFeature],
+    settings: LeadScoringSettings,
+) -> FittedBooster:
+    """The same number of rounds on the rows of all these splits; curves and best round stay those of the first fit."""
+    started = time.monotonic()
+    rounds = fitted.best_iteration + 1
+    parameters = parameters_of(settings, features, spools[0])
+    booster = _again(spools, booster_names(features), settings, parameters, rounds, None)
+    seconds = fitted.seconds + time.monotonic() - started
+    return FittedBooster(_cut(booster, fitted.best_iteration), fitted.best_iteration, fitted.curves, seconds)
+
+
+def _again(
+    spools: Sequence[Spool],
+    names: Sequence[str],
+    settings: LeadScoringSettings,
+    parameters: dict[str, Any],
+    rounds: int,
+    base: xgb.Booster | None,
+) -> xgb.Booster:
+    rows = _matrix(spools, names, settings)
+    return xgb.train(parameters, rows, num_boost_round=rounds, xgb_model=base, callbacks=[Report(rounds, 0)])
+
+
+def _cut(booster: xgb.Booster, last: int) -> xgb.Booster:
     booster = booster[: last + 1]
     booster.set_attr(best_iteration=str(last), best_score=None)
-    return FittedBooster(booster, last, curves, time.monotonic() - started)
+    return booster
 
 
 def parameters_of(
@@ -138,6 +169,9 @@ def parameters_of(
             )
         },
     }
+    if train.offset is not None:
+        # Rows bring their own start; the one of rows that bring none, in prediction, has to be 0.
+        parameters["base_score"] = 0.5
     if not any(f.monotone for f in features):
         del parameters["monotone_constraints"]
     if settings.nthread is not None:
@@ -239,15 +273,23 @@ class TensorBoard(xgb.callback.TrainingCallback):
         return model
 
 
+def row_weights(spools: Sequence[Spool], settings: LeadScoringSettings) -> list[NDArray[np.float32]] | None:
+    """Weights of the rows of each spool, by recency, with a mean of 1 over all of them; None where all weigh 1.
+
+    Raises:
+      ConfigError: recency weights are asked for without a time column.
+    """
+    if settings.recency_half_life_days is None:
+        return None
+    times = np.concatenate([s.times for s in spools])
+    if len(times) != sum(map(len, spools)):
+        raise ConfigError("recency_half_life_days needs a dataset with a time column (`time` in the dataset file)")
+    ends = np.cumsum([len(s) for s in spools])[:-1]
+    return np.split(recency_weights(times, settings.recency_half_life_days), ends)
+
+
 def _matrix(spools: Sequence[Spool], names: Sequence[str], settings: LeadScoringSettings) -> xgb.QuantileDMatrix:
-    weights = None
-    if settings.recency_half_life_days is not None:
-        times = np.concatenate([s.times for s in spools])
-        if len(times) != sum(map(len, spools)):
-            raise ConfigError("recency_half_life_days needs a dataset with a time column (`time` in the dataset file)")
-        ends = np.cumsum([len(s) for s in spools])[:-1]
-        weights = np.split(recency_weights(times, settings.recency_half_life_days), ends)
-    return _quantile_matrix(SpoolIter(spools, weights, names), settings)
+    return _quantile_matrix(SpoolIter(spools, row_weights(spools, settings), names), settings)
 
 
 def _quantile_matrix(

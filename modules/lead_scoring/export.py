@@ -25,6 +25,8 @@ from modules.features import FeatureTable, Kind
 from modules.lead_scoring.calibration import Calibration
 from modules.lead_scoring.forest.compile import compile_forest
 from modules.lead_scoring.forest.contributions import ForestContributions, shares_of
+from modules.lead_scoring.linear import LinearTerm
+from modules.lead_scoring.linear_graph import LinearGraph
 from modules.served_transform import ServedTransform
 from modules.transform_batches import parse_raw
 from modules.transform_features import FEATURES
@@ -56,6 +58,7 @@ class LeadScoringModel(tf.Module):
       calibration: margins to probability, interval and score.
       table: the raw features.
       columns: which columns of Transform's `features` the booster was fitted to, in its order.
+      linear: the term that the trees start from.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class LeadScoringModel(tf.Module):
         calibration: Calibration,
         table: FeatureTable,
         columns: Sequence[UsedColumn],
+        linear: LinearTerm | None = None,
     ) -> None:
         super().__init__(name="lead_scoring")
         self._table = table
@@ -73,6 +77,7 @@ class LeadScoringModel(tf.Module):
         self._transform = ServedTransform(transform_output, table.names, [FEATURES])
         self._forest = compile_forest(booster)
         self._contributions = ForestContributions(self._forest, shares_of([c.raw for c in columns], table.names))
+        self._linear = None if linear is None else LinearGraph(linear, table.names)
         positions = [c.position for c in columns]
         width = transform_output.transformed_feature_spec()[FEATURES].shape[0]
         self._positions = None if positions == list(range(width)) else np.asarray(positions, np.int32)
@@ -81,11 +86,17 @@ class LeadScoringModel(tf.Module):
 
     def score_raw(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Raw features as the Transform graph takes them -> the five outputs, float32 [n] each."""
-        return calibrate_tensor(self._forest.margin(self.matrix(raw)), self._calibration)
+        features = self._transform(raw)[FEATURES]
+        margin = self._forest.margin(self._of_trees(features))
+        if self._linear is not None:
+            margin += self._linear.margin(self._linear.effects(features))
+        return calibrate_tensor(margin, self._calibration)
 
     def matrix(self, raw: Mapping[str, Any]) -> tf.Tensor:
         """Raw features as the Transform graph takes them -> what the booster sees, float32 [n, columns]."""
-        features = self._transform(raw)[FEATURES]
+        return self._of_trees(self._transform(raw)[FEATURES])
+
+    def _of_trees(self, features: tf.Tensor) -> tf.Tensor:
         return features if self._positions is None else tf.gather(features, self._positions, axis=1)
 
     def score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -94,16 +105,21 @@ class LeadScoringModel(tf.Module):
 
     def explain(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
         """Raw features as the Transform graph takes them -> the outputs of `explain`."""
-        matrix = self.matrix(raw)
-        margin = self._forest.margin(matrix)
+        features = self._transform(raw)[FEATURES]
+        matrix = self._of_trees(features)
+        margin, bias = self._forest.margin(matrix), float(self._contributions.bias)
         contributions = self._contributions(matrix)
+        if self._linear is not None:
+            effects = self._linear.effects(features)
+            margin, bias = margin + self._linear.margin(effects), bias + self._linear.bias
+            contributions += self._linear.contributions(effects)
         # Equal ones come in order of their index.
         order = tf.math.top_k(tf.abs(contributions), len(self._table)).indices
         answer = calibrate_tensor(margin, self._calibration)
         return {
             "feature": tf.gather(tf.constant(list(self._table.names)), order),
             "contribution": tf.gather(contributions, order, batch_dims=1),
-            "bias": tf.fill(tf.shape(margin), self._contributions.bias),
+            "bias": tf.fill(tf.shape(margin), bias),
             "margin": margin,
             "score": answer["score"],
             "probability": answer["probability"],

@@ -11,9 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from modules.encoding.columns import TransformedFeature
 from modules.evaluation import curves, histogram
 from modules.evaluation.histogram import ScoreHistogram
@@ -85,7 +82,7 @@ def fit_fold(
     started = time.monotonic()
     learned = learn({k: s for k, s in fold.spools.items() if k != HELD_OUT}, fold.features, settings)
     held_out = fold.spools[HELD_OUT]
-    probability = learned.calibration(learned.fitted.margins(_columns_of(fold, learned.features)))["probability"]
+    probability = learned.calibration(learned.margins_of(held_out))["probability"]
     scores = histogram.build(held_out.labels, probability, threshold=threshold)
     return FoldResult(
         index=fold.index,
@@ -98,10 +95,3 @@ def fit_fold(
         booster=bytes(learned.fitted.booster.save_raw("ubj")) if keep_booster else b"",
         seconds=time.monotonic() - started,
     )
-
-
-def _columns_of(fold: Fold, kept: tuple[TransformedFeature, ...]) -> Spool:
-    """The rows held out, with the columns that the booster was fitted to."""
-    place = {feature.position: i for i, feature in enumerate(fold.features)}
-    chosen: NDArray[np.intp] = np.array([place[feature.position] for feature in kept], np.intp)
-    return fold.spools[HELD_OUT].choose(chosen.tolist())

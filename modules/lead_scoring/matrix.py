@@ -27,7 +27,10 @@ class Spool:
     Attributes:
       labels: float32 [n], 0 or 1.
       times: int64 [n], seconds since 1970 UTC; empty without a time column.
+      offset: float32 [n], log-odds that the trees start from; None for none.
     """
+
+    offset: NDArray[np.float32] | None = None
 
     def __init__(self, path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], columns: Sequence[int]) -> None:
         """Writes the batches to `path`.
@@ -71,6 +74,12 @@ class Spool:
         chosen = np.asarray(columns, np.intp)
         view = copy.copy(self)
         view._chosen = chosen if self._chosen is None else self._chosen[chosen]
+        return view
+
+    def starting_at(self, offset: NDArray[np.float32]) -> Spool:
+        """The same rows with log-odds [n] that the trees start from; shares the file."""
+        view = copy.copy(self)
+        view.offset = offset
         return view
 
     def check(self, split: str) -> Spool:
@@ -121,6 +130,7 @@ class SpoolIter(xgb.DataIter):
                     "data": batch,
                     "label": spool.labels[rows],
                     "weight": None if self._weights is None else self._weights[k][rows],
+                    "base_margin": None if spool.offset is None else spool.offset[rows],
                 }
 
     def reset(self) -> None:

@@ -49,6 +49,14 @@ class SelectionSettings(BaseModel):
         return self
 
 
+class LinearSettings(BaseModel):
+    """The linear term that the trees start from; see modules/lead_scoring/linear.py."""
+
+    model_config = FROZEN
+    l2: float = Field(default=1.0, ge=0, description="penalty on squared weights; 1 / C of scikit-learn")
+    max_steps: int = Field(default=200, ge=1, le=10_000, description="passes over the training rows, at most")
+
+
 class LeadScoringSettings(BaseModel):
     """XGBoost's settings under the names its users know, and what happens around the fit."""
 
@@ -80,14 +88,15 @@ class LeadScoringSettings(BaseModel):
     recency_half_life_days: float | None = Field(
         default=None, gt=0, description="sample weight halves with this age; needs the dataset's time column"
     )
-    refit: bool = Field(
+    refit: bool | Literal["all"] = Field(
         default=False,
-        description="after early stopping, fit again on training and validation rows with the rounds found",
+        description="after early stopping, fit again on training and validation rows with the rounds found; 'all': "
+        "once more on the calibration rows too, with the calibration found before they were seen",
     )
     warm_start: bool = Field(default=False, description="continue from the last blessed booster")
     categorical: Literal["index", "one_hot", "target"] = Field(
         default="index",
-        description="categories as frequency-ordered index, as one indicator each, or as their smoothed conversion rate",
+        description="categories as frequency-ordered index, one indicator each, or their smoothed conversion rate",
     )
     target_folds: int = Field(
         default=5, ge=2, le=100, description="encoding target: training rows get the rate without their own fold"
@@ -100,3 +109,12 @@ class LeadScoringSettings(BaseModel):
     nthread: int | None = Field(default=None, ge=1, description="threads of XGBoost; all cores by default")
     calibration: CalibrationSettings = CalibrationSettings()
     selection: SelectionSettings | None = Field(default=None, description="null: the booster sees every column")
+    linear: LinearSettings | None = Field(
+        default=None, description="a logistic regression that the trees start from, for columns that drift; null: none"
+    )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> LeadScoringSettings:
+        if self.warm_start and (self.linear is not None or self.refit == "all"):
+            raise ValueError("warm_start continues from trees alone: leave `linear` out and `refit` at true or false")
+        return self

@@ -17,6 +17,7 @@ from modules.lead_scoring import manifest as manifests
 from modules.lead_scoring.curves import curves_of
 from modules.lead_scoring.export import METHOD_NAMES, LeadScoringModel
 from modules.lead_scoring.learn import learn
+from modules.lead_scoring.linear import LINEAR
 from modules.lead_scoring.selection import SELECTION
 from modules.lead_scoring.spools import spools
 from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
@@ -39,7 +40,8 @@ def run_fn(fn_args: FnArgs) -> None:
         with `warm_start` only. `hyperparameters`: of the Tuner, laid over the configured settings.
 
     Writes the SavedModel with assets.extra/ (booster.ubj, manifest.json, importance.json, calibration.json,
-    curves.json, selection.json where columns were chosen and outliers.json where values were clipped) to
+    curves.json, selection.json where columns were chosen, linear.json where the trees start from a linear term, and
+    outliers.json where values were clipped) to
     `serving_model_dir` and TensorBoard curves to `model_run_dir`.
 
     Raises:
@@ -74,7 +76,9 @@ def run_fn(fn_args: FnArgs) -> None:
         rows = {split: len(spool) for split, spool in rows_of.items()}
 
     booster = learned.fitted.booster
-    model = LeadScoringModel(output, booster, learned.calibration, config.dataset.table, learned.features)
+    model = LeadScoringModel(
+        output, booster, learned.calibration, config.dataset.table, learned.features, learned.linear
+    )
     clock.lap("compile")
     curves = curves_of(learned.fitted, config.model, base.num_boosted_rounds() if base is not None else 0)
     manifest = manifests.Manifest(
@@ -104,6 +108,7 @@ def run_fn(fn_args: FnArgs) -> None:
             manifests.CALIBRATION: learned.calibration.to_json(),
             CURVES: curves.to_json(),
             **({} if learned.selection is None else {SELECTION: learned.selection.to_json()}),
+            **({} if learned.linear is None else {LINEAR: learned.linear.model_dump_json()}),
             **({} if outliers is None else {OUTLIERS: outliers.model_dump_json(indent=1)}),
         },
         METHOD_NAMES,
