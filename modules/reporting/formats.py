@@ -8,6 +8,7 @@ import math
 from modules.reporting.intervals import Interval
 
 NOTHING = "–"
+_SPELLED = {"auc": "AUC", "ndcg": "NDCG", "f1": "F1", "brier": "Brier"}
 LONGEST_NAME = 40
 
 
@@ -86,5 +87,4 @@ def name(text: object, longest: int = LONGEST_NAME) -> str:
 
 def metric(text: str) -> str:
     """auc_precision_recall -> AUC precision recall."""
-    words = text.replace("_", " ")
-    return " ".join(w.upper() if w in ("auc", "roc", "ndcg") else w for w in words.split())
+    return " ".join(_SPELLED.get(word, word) for word in text.replace("_", " ").split())

@@ -7,6 +7,7 @@ data set may hold, nothing in it runs, and nothing leaves the reader's machine.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -65,15 +66,16 @@ def write(document: Document, path: Path) -> int:
         beside.write_bytes(page)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise ConfigError(f"--out {path}: cannot be written: {error.strerror}") from None
     return len(page)
 
 
 def figure_json(figure: Any) -> dict[str, Any]:
     """Data and layout of a figure, as plain JSON values with few digits."""
-    return {"data": [_plain(trace) for trace in figure.to_plotly_json()["data"]],
-            "layout": _plain(figure.to_plotly_json()["layout"])}  # fmt: skip
+    plain = figure.to_plotly_json()
+    return {"data": [_plain(trace) for trace in plain["data"]], "layout": _plain(plain["layout"])}
 
 
 def script_json(value: Any) -> str:
@@ -89,6 +91,9 @@ def script_json(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() >= {"dtype", "bdata"}:  # how plotly spells an array
+        array = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
+        return _plain(array.reshape([int(n) for n in str(value.get("shape", len(array))).split(",")]))
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):

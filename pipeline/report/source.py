@@ -216,6 +216,34 @@ class RunSource:
         return attempt(lambda: Curves.read(self.model_dir), "the loss curves")
 
     @cached_property
+    def convergence(self) -> Any:
+        """What the run's summary says of its training (`pipeline.findings.Convergence`)."""
+        from pipeline.findings import read_convergence
+
+        verdict = self.verdict
+        if isinstance(verdict, Absent):
+            return verdict
+        return attempt(lambda: read_convergence(self.model_dir, verdict), "the convergence findings")
+
+    @cached_property
+    def bounds(self) -> Any:
+        """What the Evaluator made of the bounds on cross-validation; None when there are none."""
+        artifact = self.run.output("Evaluator", "evaluation")
+        if artifact is None:
+            return None
+        from modules.validation.bounds import BOUNDS_FILE, BoundsVerdict
+
+        if not (artifact.path / BOUNDS_FILE).is_file():
+            return None
+        return attempt(lambda: BoundsVerdict.read(artifact.uri), "the bounds on cross-validation")
+
+    @property
+    def blessed(self) -> bool:
+        """Whether the Evaluator's blessing stands, cross-validation's veto included."""
+        artifact = self.run.output("Evaluator", "blessing")
+        return artifact is not None and artifact.properties.get("blessed") == 1
+
+    @cached_property
     def outliers(self) -> Any:
         """OutlierReport of the Trainer."""
         from modules.encoding.report import OutlierReport

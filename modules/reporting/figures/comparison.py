@@ -46,6 +46,7 @@ def dots(
                     "arrayminus": [v.value - v.low if k else 0 for v, k in zip(values, known, strict=True)],
                     "thickness": 1.5,
                     "width": 0,
+                    "color": colour,
                 },
                 mode="markers",
                 marker={"size": 8, "color": colour},
@@ -80,7 +81,11 @@ def dots(
 def bars(names: Sequence[str], values: Sequence[float], x: str, colour: str, errors: Sequence[float] | None = None):
     """A horizontal bar per name, first name on top."""
     labels = _unique([shown(n) for n in names])
-    more = {"error_x": {"type": "data", "array": list(errors), "thickness": 1.2, "width": 3}} if errors else {}
+    more = (
+        {"error_x": {"type": "data", "array": list(errors), "thickness": 1.2, "width": 3, "color": MUTED}}
+        if errors
+        else {}
+    )
     trace = go.Bar(
         x=list(values),
         y=list(range(len(labels))),

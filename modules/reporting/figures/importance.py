@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from modules.explanation.report import FeatureImportance, FeatureSample
 from modules.reporting.figures.comparison import bars
 from modules.reporting.figures.theme import BASELINE, CANDIDATE, DIVERGING, GOOD, MUTED, figure, rows_height
+from modules.reporting.formats import metric as spelled
 from modules.reporting.formats import name as shown
 
 MOST_FEATURES = 20
@@ -20,16 +21,17 @@ MOST_CATEGORIES = 12
 
 def permutation(features: Sequence[FeatureImportance], metric: str) -> go.Figure:
     """How much worse the metric gets without each feature."""
-    ranked = sorted(features, key=lambda f: -f.permutation[metric].mean)[:MOST_FEATURES]
+    shuffled = [f for f in features if f.permutation[metric].mean or f.permutation[metric].deviation]
+    ranked = sorted(shuffled, key=lambda f: -f.permutation[metric].mean)[:MOST_FEATURES]
     means, deviations = zip(
         *((f.permutation[metric].mean, f.permutation[metric].deviation) for f in ranked), strict=True
     )
-    return bars([f.name for f in ranked], means, f"{metric.replace('_', ' ')} lost by shuffling", CANDIDATE, deviations)
+    return bars([f.name for f in ranked], means, f"{spelled(metric)} lost by shuffling", CANDIDATE, deviations)
 
 
 def gain(features: Sequence[FeatureImportance]) -> go.Figure:
     """Share of the trees' gain by feature."""
-    ranked = sorted((f for f in features if f.gain_share is not None), key=lambda f: -(f.gain_share or 0))
+    ranked = sorted((f for f in features if f.gain_share), key=lambda f: -(f.gain_share or 0))
     ranked = ranked[:MOST_FEATURES]
     return bars([f.name for f in ranked], [f.gain_share or 0.0 for f in ranked], "share of the trees' gain", GOOD)
 
@@ -37,7 +39,7 @@ def gain(features: Sequence[FeatureImportance]) -> go.Figure:
 def mean_contribution(features: Sequence[FeatureImportance]) -> go.Figure:
     """Mean absolute contribution by feature."""
     ranked = sorted(
-        (f for f in features if f.mean_absolute_contribution is not None),
+        (f for f in features if f.mean_absolute_contribution),
         key=lambda f: -(f.mean_absolute_contribution or 0),
     )[:MOST_FEATURES]
     values = [f.mean_absolute_contribution or 0.0 for f in ranked]
@@ -46,7 +48,8 @@ def mean_contribution(features: Sequence[FeatureImportance]) -> go.Figure:
 
 def beeswarm(samples: Sequence[FeatureSample]) -> go.Figure:
     """A dot per row and feature where its contribution lies, coloured by the value's rank (grey: a word or missing)."""
-    ranked = sorted(samples, key=lambda s: -float(np.mean(np.abs(s.contributions or (0.0,)))))[:MOST_FEATURES]
+    contributing = [s for s in samples if any(s.contributions)]
+    ranked = sorted(contributing, key=lambda s: -float(np.mean(np.abs(s.contributions))))[:MOST_FEATURES]
     x, y, colour, words_x, words_y = [], [], [], [], []
     for row, sample in enumerate(ranked):
         contributions = np.array(sample.contributions[:MOST_POINTS])

@@ -20,6 +20,7 @@ def blessing(source: RunSource) -> Section:
         if not verdict.blessed or verdict.unjudged:
             blocks.append(Items(tuple(verdict.describe())))
         blocks += _thresholds(source, verdict)
+    blocks += _bounds(source)
     blocks += [Heading("Infrastructure check"), *_infra(source)]
     return Section("blessing", "Blessing", blocks)
 
@@ -49,6 +50,27 @@ def _thresholds(source: RunSource, verdict: Any) -> list[Block]:
     return [
         Table(("metric", "where", "asked", "value", "result"), tuple(rows), "The thresholds of the Evaluator.", (3,)),
     ]
+
+
+def _bounds(source: RunSource) -> list[Block]:
+    found = source.bounds
+    if found is None:
+        return []
+    if isinstance(found, Absent):
+        return missing(found)
+    missed = {(m.metric, m.kind) for m in found.missed}
+    ends = (("min", "lower end at least", found.min), ("max", "upper end at most", found.max))
+    rows = tuple(
+        (metric(name), f"{words} {bound:g}", "missed" if (name, kind) in missed else "holds")
+        for kind, words, bounds in ends
+        for name, bound in bounds.items()
+    )
+    blocks: list[Block] = []
+    if rows:
+        blocks.append(Table(("metric", "asked", "result"), rows, "Bounds on the intervals of cross-validation."))
+    if found.missed:
+        blocks.append(Items(tuple(m.describe() for m in found.missed)))
+    return blocks
 
 
 def _infra(source: RunSource) -> list[Block]:

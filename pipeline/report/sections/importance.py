@@ -35,8 +35,11 @@ def _overview(report: ImportanceReport) -> list[Block]:
             "the outcome; of two features that say the same, either may get all of it."
         )
     ]
-    if report.features:
-        name = report.ranked_by
+    name = report.ranked_by
+    without = [f.name for f in report.features if not (f.permutation[name].mean or f.permutation[name].deviation)]
+    if without:
+        blocks.append(Paragraph(f"Shuffling makes no difference for {len(without)} features: {', '.join(without)}."))
+    if len(without) < len(report.features):
         blocks.append(
             Plot(
                 "importance-permutation",
@@ -46,7 +49,7 @@ def _overview(report: ImportanceReport) -> list[Block]:
                 "standard deviation over the shuffles.",
             )
         )
-    if any(f.gain_share is not None for f in report.features):
+    if any(f.gain_share for f in report.features):
         blocks.append(
             Plot(
                 "importance-gain",
@@ -54,7 +57,7 @@ def _overview(report: ImportanceReport) -> list[Block]:
                 "Share of the trees' total gain from splits on a feature.",
             )
         )
-    if any(f.mean_absolute_contribution is not None for f in report.features):
+    if any(f.mean_absolute_contribution for f in report.features):
         blocks.append(
             Plot(
                 "importance-contribution",
@@ -66,9 +69,11 @@ def _overview(report: ImportanceReport) -> list[Block]:
 
 
 def _contributions(report: ImportanceReport) -> list[Block]:
-    if not report.sample:
+    if not any(any(sample.contributions) for sample in report.sample):
         return [Missing("no contributions to plot: this kind of model has none per row")]
-    ranked = sorted(report.sample, key=lambda s: -sum(abs(c) for c in s.contributions))
+    ranked = sorted(
+        (s for s in report.sample if any(s.contributions)), key=lambda s: -sum(abs(c) for c in s.contributions)
+    )
     blocks: list[Block] = [
         Heading("Contributions"),
         Plot(

@@ -26,6 +26,9 @@ def outcome(source: RunSource) -> tuple[str, Tone, str]:
         return "not evaluated", "warn", verdict.why
     if not verdict.blessed:
         return "not blessed", "bad", verdict.reason
+    if not source.blessed:
+        missed = getattr(source.bounds, "missed", ())
+        return "not blessed", "bad", f"{len(missed)} bound(s) on cross-validation missed"
     if not source.infra_blessed:
         return "does not serve", "bad", "the infrastructure check failed"
     if source.run.version is None:

@@ -6,7 +6,6 @@ from modules.convergence import IN_WORDS, Training
 from modules.reporting.document import Block, Heading, Items, Paragraph, Plot, Section
 from modules.reporting.figures.training import loss_curve, metrics_of
 from modules.reporting.formats import number
-from pipeline.report.findings import findings_of
 from pipeline.report.sections.common import missing
 from pipeline.report.source import Absent, RunSource
 
@@ -39,17 +38,17 @@ def training(source: RunSource) -> Section:
         more = len(curves.trainings) - MOST_TRAININGS
         if more > 0:
             blocks.append(Paragraph(f"{more} more trainings are not drawn."))
-    found = findings_of(source)
+    found = source.convergence
     if isinstance(found, Absent):
         return Section("training", "Training", [*blocks, *missing(found)])
     blocks.append(Heading("Convergence"))
-    if found:
-        blocks.append(Items(tuple(finding.line() for finding in found)))
-    else:
+    if found.line:
+        blocks.append(Paragraph(f"{found.line[0].upper()}{found.line[1:]}."))
+    if found.findings:
+        blocks.append(Items(tuple(finding.line() for finding in found.findings)))
+    elif not isinstance(curves, Absent):
         blocks.append(
-            Paragraph(
-                "Nothing to say: no overfitting beyond the configured gap, and training ended where it should.", "good"
-            )
+            Paragraph("No overfitting beyond the configured gap, and training ended where it should.", "good")
         )
     return Section("training", "Training", blocks)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from modules.evaluation.families import BINARY, NEXT_ACTION
 from modules.reporting.document import Block, Items, Paragraph, Plot, Section, Table
 from modules.reporting.figures import tuning as tuning_figures
 from modules.reporting.figures.comparison import dots
@@ -14,6 +15,11 @@ from pipeline.report.sections.common import missing
 from pipeline.report.source import Absent, RunSource
 
 PLOTTED = ("auc", "accuracy", "log_loss")
+NOT_SHOWN = frozenset(
+    {*BINARY.without_direction, *NEXT_ACTION.without_direction}
+    | {f"{what}_{label}" for what in ("true", "false") for label in ("positives", "negatives")}
+) - {"calibration"}
+"""Counts and rates of the rows held out, which say nothing about the model."""
 
 
 def cross_validation(source: RunSource) -> Section:
@@ -29,8 +35,8 @@ def cross_validation(source: RunSource) -> Section:
     )
     rows = tuple(
         (metric(n), number(m.mean), number(m.deviation), number(m.standard_error), f"{m.low:.4f} to {m.high:.4f}")
-        for n, m in report.metrics.items()
-        if not math.isnan(m.mean)
+        for n, m in sorted(report.metrics.items(), key=lambda item: _place(item[0]))
+        if not math.isnan(m.mean) and n not in NOT_SHOWN
     )
     blocks: list[Block] = [
         intro,
@@ -110,6 +116,11 @@ def tuning(source: RunSource) -> Section:
     heading = ("trial", "state", metric(report.objective), *(n.rsplit(".", 1)[-1] for n in names), "time")
     blocks.append(Table(heading, rows, "All trials, best first.", tuple(range(2, len(heading))), folded=True))
     return Section("tuning", title, blocks)
+
+
+def _place(name: str) -> tuple[int, str]:
+    shown = (*BINARY.shown, *NEXT_ACTION.shown)
+    return (shown.index(name) if name in shown else len(shown), name)
 
 
 def _order(score: float | None, direction: str) -> float:

@@ -21,10 +21,11 @@ TEXT = Feature(name="enquiry", kind=Kind.TEXT)
 
 
 def statistics_of(**columns):
-    arrays = {
-        name: pa.array([None if v is None else [v] for v in values], pa.large_list(pa.float32() if isinstance(values[0], float) else pa.large_binary()))
-        for name, values in columns.items()
-    }  # fmt: skip
+    def array(values):
+        kind = pa.float32() if isinstance(values[0], float) else pa.large_binary()
+        return pa.array([None if v is None else [v] for v in values], pa.large_list(kind))
+
+    arrays = {name: array(values) for name, values in columns.items()}
     combiner = StatisticsCombiner()
     accumulators = combiner.add(combiner.create(), pa.RecordBatch.from_pydict(arrays))
     return combiner.extract(accumulators).datasets[0]
