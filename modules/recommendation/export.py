@@ -10,6 +10,12 @@ Signatures (n decisions, n may be 0; A actions; k = policy.top_k or A):
     Both return what modules/recommendation/ranking.py says: actions, probabilities, priorities, next_best_action.
   distribution: `examples` -> probabilities, conversion float32 [n, A] in vocabulary order, before rules and policy.
     Without outcomes in the dataset conversion is 0 everywhere, and so are priorities.
+  explain: `examples` -> what the answer rests on, see modules/recommendation/attribution.py. action string [n]: the
+    next best action, or the most likely one where none is allowed. feature string [n, k]: `(lead)`, `(earlier events)`
+    or '', then the actions of the latest EVENTS events, oldest first, '' behind them; k = 2 + min(L, EVENTS).
+    events int32 [n]: how many of those there are. contribution float32 [n, k] in logs of probability and bias float32
+    [n]: with it they sum to log_probability float32 [n], before rules. conversion_contribution, conversion_bias and
+    conversion_log_odds: the same of the log-odds that the lead converts if the action is next; 0 without outcomes.
   evaluation_features: `examples` with `next_action` -> label int64 [n] (class, -1 unknown); majority, last_action,
     prefix int64 [n], see modules/recommendation/baselines.py.
 """
@@ -27,6 +33,7 @@ from modules.features import Kind
 from modules.journeys import names
 from modules.journeys.dataset import JourneyDataset
 from modules.preprocessing import dense_column
+from modules.recommendation import attribution, clock
 from modules.recommendation.baselines import Baselines, baselines_tensor
 from modules.recommendation.calibration import Calibration
 from modules.recommendation.layout import ACTION, Layout
@@ -40,6 +47,7 @@ from modules.recommendation.transform_layout import (
     LEAD_CODES,
     LEAD_NUMBERS,
     LENGTH,
+    START,
 )
 from modules.transform_batches import parse_raw
 
@@ -97,7 +105,10 @@ class RecommendationModel(tf.Module):
 
     def distribution(self, raw: Raw) -> tuple[tf.Tensor, tf.Tensor]:
         """Calibrated probabilities and conversion, float32 [n, A] each."""
-        found = self._transform({name: raw[name] for name in self._spec})
+        return self._distribution_of(self._transform({name: raw[name] for name in self._spec}))
+
+    def _distribution_of(self, found: Raw) -> tuple[tf.Tensor, tf.Tensor]:
+        """As `distribution`, from what Transform found."""
         length = tf.cast(found[LENGTH], tf.int32)
         longest = tf.maximum(tf.reduce_max(length), 0)  # without rows the maximum is the smallest integer
         action_logits, conversion_logits = self._network(
@@ -116,6 +127,74 @@ class RecommendationModel(tf.Module):
         probabilities, conversion = self.distribution(raw)
         allowed = self._allowed(raw, tf.shape(probabilities)[0])
         return rank_tensor(probabilities, conversion, allowed, self._layout.actions, self._policy)
+
+    def explain(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized tf.Examples, string [n] -> the outputs of `explain`."""
+        answer = self.answer(self.parse(examples))
+        # Behind the decisions comes one of which nothing is known.
+        raw = self.parse(tf.concat([examples, [""]], axis=0))
+        found = self._transform({name: raw[name] for name in self._spec})
+        nothing = {name: found[name][-1] for name in (LEAD_CODES, LEAD_NUMBERS)}
+        found = {name: value[:-1] for name, value in found.items()}
+        likely = tf.argmax(self._distribution_of(found)[0], axis=1, output_type=tf.int32)
+        best = tf.cast(self._classes.lookup(answer["next_best_action"]), tf.int32)
+        action = tf.where(best < 0, likely, best)
+        length = tf.cast(found[LENGTH], tf.int32)
+
+        def value(action_logits: tf.Tensor, conversion_logits: tf.Tensor, of: tf.Tensor) -> tf.Tensor:
+            p = tf.nn.log_softmax(action_logits / self._calibration.temperature, axis=-1)[:, of]
+            if self._calibration.slope is None or self._calibration.bias is None:
+                return tf.stack([p, tf.zeros_like(p)], axis=1)
+            return tf.stack([p, self._calibration.slope * conversion_logits[:, of] + self._calibration.bias], axis=1)
+
+        inputs = {name: found[name] for name in (EVENT_CODES, EVENT_NUMBERS, LEAD_CODES, LEAD_NUMBERS, LENGTH)}
+        known = {column.name for column in self._layout.event_codes}
+        explained = attribution.explain(
+            inputs,
+            nothing,
+            self._times(raw, length),
+            found[START],
+            tuple(i for i, column in enumerate(clock.COLUMNS) if column.name in known),
+            value,
+            self._network,
+            action,
+        )
+        events = tf.minimum(length, attribution.EVENTS)
+        names_of = tf.constant(list(self._layout.actions))
+        return {
+            "action": tf.gather(names_of, action),
+            "feature": self._features_of(raw, length),
+            "events": events,
+            "contribution": explained.contribution[:, :, 0],
+            "bias": explained.bias[:, 0],
+            "log_probability": explained.total[:, 0],
+            "conversion_contribution": explained.contribution[:, :, 1],
+            "conversion_bias": explained.bias[:, 1],
+            "conversion_log_odds": explained.total[:, 1],
+        }
+
+    def _latest(self, cells: tf.SparseTensor, raw: Raw, length: tf.Tensor, slots: int, missing: Any) -> tf.Tensor:
+        """A list's values at each decision's last `length` events: [n, slots], `missing` behind them."""
+        action: tf.SparseTensor = raw[names.HISTORY_ACTION]
+        n = tf.shape(length, out_type=tf.int64)[0]
+        events = tf.math.unsorted_segment_max(action.indices[:, 1] + 1, action.indices[:, 0], n + 1)[:-1]
+        first = tf.cast(tf.maximum(events, 0), tf.int32) - length
+        dense = tf.sparse.to_dense(cells, missing)[:-1]
+        dense = tf.pad(dense, [[0, 0], [0, 1]], constant_values=missing)
+        slot = tf.range(slots)[tf.newaxis]
+        place = tf.where(slot < length[:, tf.newaxis], first[:, tf.newaxis] + slot, tf.shape(dense)[1] - 1)
+        return tf.gather(dense, tf.minimum(place, tf.shape(dense)[1] - 1), batch_dims=1)
+
+    def _times(self, raw: Raw, length: tf.Tensor) -> tf.Tensor:
+        return self._latest(raw[names.HISTORY_TIME], raw, length, self._layout.length, tf.constant(0, tf.int64))
+
+    def _features_of(self, raw: Raw, length: tf.Tensor) -> tf.Tensor:
+        """What `feature` of explain says: string [n, k]."""
+        shown = min(self._layout.length, attribution.EVENTS)
+        latest = self._latest(raw[names.HISTORY_ACTION], raw, tf.minimum(length, shown), shown, "")
+        n = tf.shape(length)[0]
+        earlier = tf.where(length[:, tf.newaxis] > shown, attribution.EARLIER, "")
+        return tf.concat([tf.fill([n, 1], attribution.LEAD), earlier, latest], axis=1)
 
     def _allowed(self, raw: Raw, n: tf.Tensor) -> tf.Tensor:
         after, where = features_of_rules(self._policy)
@@ -190,11 +269,16 @@ class RecommendationModel(tf.Module):
         def evaluation_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.evaluation_features(examples)
 
+        @tf.function(input_signature=[examples], autograph=False)
+        def explain(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.explain(examples)
+
         return {
             "serving_default": serving_default,
             "predict_columns": predict_columns,
             "distribution": distribution,
             "evaluation_features": evaluation_features,
+            "explain": explain,
         }
 
 
