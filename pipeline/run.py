@@ -90,7 +90,6 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
 
 _ROWS_OF_SPLITS = {
     "Transform": ("train",),
-    "Tuner": ("train", "validation", "calibration"),
     "Trainer": ("train", "validation", "calibration"),
     "CrossValidation": ("train", "validation", "calibration"),
     "Evaluator": ("test",),

@@ -86,6 +86,12 @@ def test_no_section_is_no_search_and_an_empty_one_searches_the_default_space(tmp
     assert list(resolve(settings, LEAD_SCORING)) == list(LEAD_SCORING.space)
 
 
+def test_one_override_is_enough_for_a_search(tmp_path):
+    file = tmp_path / "model.yaml"
+    file.write_text("name: m\ndataset: d\ntuning: null\n")
+    assert load(file, LeadScoringConfig, {"tuning.trials": 20}).tuning == TuningSettings(trials=20)
+
+
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.kind)
 def test_default_spaces_hold_only_settings_that_the_model_takes(model):
     for name, parameter in resolve(TuningSettings(), model).items():
