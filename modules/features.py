@@ -97,8 +97,10 @@ class Feature(BaseModel):
     of: tuple[str, ...] = Field(
         default=(), description="cross: two categorical features; ratio: numerator and denominator, numeric"
     )
-    scaling: Literal["none", "z_score", "min_max", "quantile", "log"] = Field(
-        default="none", description="numeric: how the number is scaled, after clip and fill"
+    scaling: Literal["none", "z_score", "min_max", "quantile", "log"] | None = Field(
+        default=None,
+        description="numeric: how the number is scaled, after clip and fill; none for trees and z_score for the "
+        "network by default",
     )
     buckets: Annotated[int, Field(ge=2, le=1000)] | tuple[float, ...] | None = Field(
         default=None, description="numeric: so many buckets of equal mass, or their boundaries, instead of scaling"
@@ -200,7 +202,7 @@ class Feature(BaseModel):
             edges = self.buckets
             if not edges or any(a >= b for a, b in zip(edges, edges[1:], strict=False)) or not _finite(edges):
                 raise ValueError(f"buckets needs a number or rising boundaries like [18, 30, 65], got {list(edges)}")
-        if self.buckets is not None and self.scaling != "none":
+        if self.buckets is not None and self.scaling not in (None, "none"):
             raise ValueError(f"buckets stand instead of scaling {self.scaling!r}: remove one of the two")
         if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
             raise ValueError(f"clip needs two rising shares from 0 to 1 like [0.01, 0.99], got {list(self.clip)}")

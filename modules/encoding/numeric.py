@@ -186,7 +186,7 @@ def _scaled(values: tf.Tensor, rows: Sequence[Feature], learned: Mapping[str, Ma
     """Scaling and buckets: float32 [..., rows] -> the same shape."""
     groups: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        groups.setdefault(_SCALING[row.scaling] if row.buckets is None else "buckets", []).append(i)
+        groups.setdefault(_SCALING[row.scaling or "none"] if row.buckets is None else "buckets", []).append(i)
     if list(groups) == ["none"]:
         return values
     parts = []

@@ -13,8 +13,8 @@ from modules.journeys import names
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 
-EVENT_OPTIONS = frozenset({"numeric", "categorical"})
-LEAD_OPTIONS = frozenset({"numeric", "categorical", "text"})
+EVENT_OPTIONS = frozenset({"numeric", "categorical", "scaling", "clip", "fill"})
+LEAD_OPTIONS = EVENT_OPTIONS | {"text"}
 """Kinds and encoding options of the feature table that the journeys' Transform knows, for events and for leads."""
 
 

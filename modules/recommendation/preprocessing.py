@@ -36,6 +36,7 @@ from modules.moments import Moments, moments
 from modules.recommendation import clock
 from modules.recommendation.clock_graph import clock_codes
 from modules.recommendation.layout import ACTION, FIRST_WORD, MISSING, PADDING
+from modules.recommendation.numbers import analysed, analyzers, learned_of, number_columns, number_names
 from modules.recommendation.transform_layout import (
     EVENT_CODES,
     EVENT_NUMBERS,
@@ -48,9 +49,7 @@ from modules.recommendation.transform_layout import (
 from modules.vocabulary import Vocabulary, lookup, vocabularies
 
 Tensors = Mapping[str, Any]
-
-LIMIT = 5.0
-"""Standardised numbers are clipped to plus or minus this many deviations."""
+Options = Mapping[str, Mapping[str, Any]]
 
 _NAN = float("nan")
 
@@ -62,8 +61,8 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, Any]) -> dict[
       inputs: the features of modules/journeys/names.py by name, as the schema declares them: lists are sparse,
         [n, events]; the rest dense or sparse with at most one value. `allowed_actions` is not looked at. What a
         request cannot know (`names.NOT_INPUTS`) may be left out, and so may `history_length` and `journey_start`.
-      custom_config: `dataset` and `model` as JSON, see JourneyTransformConfig; `vocabulary_files` and `moments` when
-        they are already learned, see modules/analysis.py.
+      custom_config: `dataset` and `model` as JSON, see JourneyTransformConfig; and what the pass of
+        modules/analysis.py has learned, by key. Without it tft learns vocabularies and moments, and nothing else.
 
     Returns (integers are int64, the only ones that Transform's metadata know):
       event_codes: int64 [n, L, C]. event_numbers: float32 [n, L, K].
@@ -77,6 +76,7 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, Any]) -> dict[
 
     Raises:
       DataError: a feature of the dataset is not in the schema, or a list is not declared as one.
+      ConfigError: a feature needs what the analysis pass learns, and the pass did not run.
     """
     config = JourneyTransformConfig.from_custom_config(custom_config)
     _check(inputs, config)
@@ -90,11 +90,12 @@ def preprocessing_fn(inputs: Tensors, custom_config: Mapping[str, Any]) -> dict[
         standards = tf.cast(moments(values), tf.float32)
     else:
         standards = tf.zeros([0, 2])
+    options = learned_of(config.numeric, custom_config)
     events = len(config.event_features(Kind.NUMERIC))
 
     outputs = {
-        **_events(inputs, files, standards[:events], config),
-        **_lead(inputs, files, standards[events:], config),
+        **_events(inputs, files, standards[:events], options, config),
+        **_lead(inputs, files, standards[events:], options, config),
     }
     if names.NEXT_ACTION in inputs:
         outputs[names.NEXT_ACTION] = lookup(_scalar(inputs[names.NEXT_ACTION], ""), files[ACTION], -1)
@@ -115,8 +116,8 @@ def analysis(custom_config: Mapping[str, Any]) -> Analysis:
     event of a journey once, and twice at most where it is longer than L.
     """
     config = JourneyTransformConfig.from_custom_config(custom_config)
-    analyzers = (*map(Vocabulary, config.vocabularies()), *map(Moments, config.numbers))
-    return Analysis(analyzers, functools.partial(_columns, config))
+    learned = (*map(Vocabulary, config.vocabularies()), *map(Moments, config.numbers), *analyzers(config.numeric))
+    return Analysis(learned, functools.partial(_columns, config))
 
 
 def _columns(config: JourneyTransformConfig, records: tf.Tensor) -> list[list[tf.Tensor]]:
@@ -127,7 +128,8 @@ def _columns(config: JourneyTransformConfig, records: tf.Tensor) -> list[list[tf
     kept = tf.boolean_mask(records, _counted(rows))
     lists = tf.io.parse_example(kept, {name: tf.io.VarLenFeature(d) for name, d in _list_types(config).items()})
     words, numbers = _analysed(rows, lists, None, config)
-    return [[column] for column in (*words, *numbers)]
+    further = analysed(config.numeric, dict(zip(config.numbers, numbers, strict=True)))
+    return [[column] for column in (*words, *numbers, *further)]
 
 
 def _counted(inputs: Tensors) -> tf.Tensor | None:
@@ -162,7 +164,9 @@ def _analysed(
     return words, numbers
 
 
-def _events(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, config: JourneyTransformConfig) -> Tensors:
+def _events(
+    inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, options: Options, config: JourneyTransformConfig
+) -> Tensors:
     """Everything that the lists say."""
     slots = config.length
     action = inputs[names.HISTORY_ACTION]
@@ -195,7 +199,7 @@ def _events(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, con
         lists = [(inputs[f.name].indices, tf.cast(inputs[f.name].values, tf.float32)) for f in numeric]
         values = _laid_out(lists, first, length, slots, tf.constant(_NAN))
         present = tf.cast(used, tf.float32)[:, :, None]
-        event_numbers = standardised(values, standards) * present
+        event_numbers = number_columns(values, numeric, standards, options) * present
     else:
         event_numbers = tf.zeros(tf.stack([n, slots, 0]))
     history = events
@@ -203,7 +207,7 @@ def _events(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, con
         history = tf.maximum(history, _scalar(inputs[names.HISTORY_LENGTH], 0))
     return {
         EVENT_CODES: tf.ensure_shape(event_codes, [None, slots, event_codes.shape[2]]),
-        EVENT_NUMBERS: tf.ensure_shape(event_numbers, [None, slots, 2 * len(numeric)]),
+        EVENT_NUMBERS: tf.ensure_shape(event_numbers, [None, slots, len(number_names(numeric))]),
         LENGTH: length,
         names.HISTORY_LENGTH: history,
         START: start,
@@ -247,7 +251,9 @@ def _laid_out(
     return tf.reshape(flat[:-1], tf.stack([n, slots, width]))
 
 
-def _lead(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, config: JourneyTransformConfig) -> Tensors:
+def _lead(
+    inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, options: Options, config: JourneyTransformConfig
+) -> Tensors:
     """The lead's features."""
     n = inputs[names.HISTORY_ACTION].dense_shape[0]
     categorical, numeric = config.lead_features(Kind.CATEGORICAL), config.lead_features(Kind.NUMERIC)
@@ -256,12 +262,12 @@ def _lead(inputs: Tensors, files: Mapping[str, Any], standards: tf.Tensor, confi
     blocks = []
     if numeric:
         values = tf.concat([dense_column(inputs[f.name], _NAN) for f in numeric], axis=1)
-        blocks.append(standardised(values, standards))
+        blocks.append(number_columns(values, numeric, standards, options))
     for text in config.texts:
         words = tokenize(_scalar(inputs[text.name], ""))
         blocks.append(word_indicators(words, files[text.name], config.text_words(text)))
     lead_numbers = tf.concat(blocks, axis=1) if blocks else tf.zeros(tf.stack([n, 0]))
-    width = 2 * len(numeric) + sum(config.text_words(text) for text in config.texts)
+    width = len(number_names(numeric)) + sum(config.text_words(text) for text in config.texts)
     return {
         LEAD_CODES: tf.ensure_shape(lead_codes, [None, len(categorical)]),
         LEAD_NUMBERS: tf.ensure_shape(lead_numbers, [None, width]),
@@ -272,21 +278,6 @@ def word_codes(words: tf.Tensor, vocabulary_file: Any) -> tf.Tensor:
     """Codes of words, int64, same shape: MISSING for '', UNKNOWN outside of the vocabulary, else FIRST_WORD + line."""
     # UNKNOWN is the code before FIRST_WORD.
     return tf.where(tf.equal(words, ""), np.int64(MISSING), FIRST_WORD + lookup(words, vocabulary_file, -1))
-
-
-def standardised(values: tf.Tensor, standards: tf.Tensor) -> tf.Tensor:
-    """(x - mean) / deviation, clipped to plus or minus LIMIT, 0 where missing; then 1 where missing, 0 elsewhere.
-
-    Args:
-      values: float32 [..., K]; NaN and infinities are missing.
-      standards: float32 [K, 2], mean and deviation.
-
-    Returns:
-      float32 [..., 2 K].
-    """
-    found = tf.math.is_finite(values)
-    scaled = tf.clip_by_value((values - standards[:, 0]) / standards[:, 1], -LIMIT, LIMIT)
-    return tf.concat([tf.where(found, scaled, 0.0), tf.where(found, 0.0, 1.0)], axis=-1)
 
 
 def _scalar(tensor: Any, missing: Any) -> tf.Tensor:

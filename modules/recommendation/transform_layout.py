@@ -12,6 +12,7 @@ from modules.journeys import names
 from modules.journeys.dataset import JourneyDataset
 from modules.recommendation import clock
 from modules.recommendation.layout import ACTION, FIRST_WORD, Codes, Layout
+from modules.recommendation.numbers import number_names
 from modules.recommendation.settings import RecommendationSettings
 from modules.transform_config import ComponentConfig
 from modules.vocabulary import VocabularySpec, read_vocabularies
@@ -71,8 +72,13 @@ class JourneyTransformConfig(ComponentConfig):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Numeric features to be standardised: attributes of events, then the lead's."""
-        return tuple(f.name for f in (*self.event_features(Kind.NUMERIC), *self.lead_features(Kind.NUMERIC)))
+        """Numeric features: attributes of events, then the lead's."""
+        return tuple(f.name for f in self.numeric)
+
+    @property
+    def numeric(self) -> tuple[Feature, ...]:
+        """Rows of `numbers`."""
+        return (*self.event_features(Kind.NUMERIC), *self.lead_features(Kind.NUMERIC))
 
 
 def layout(config: JourneyTransformConfig, transform_output: tft.TFTransformOutput) -> Layout:
@@ -103,22 +109,15 @@ def layout_of(config: JourneyTransformConfig, vocabularies: Mapping[str, Sequenc
         # An empty vocabulary is a file with a placeholder word, which has a code too.
         return Codes(name=name, size=FIRST_WORD + max(1, len(vocabularies[name])))
 
-    numbers = [f.name for f in config.lead_features(Kind.NUMERIC)]
     words = [f"{feature.name}:{word}" for feature in config.texts for word in _padded(feature, vocabularies, config)]
-    event_numbers = [f.name for f in config.event_features(Kind.NUMERIC)]
     return Layout(
         length=config.length,
         actions=tuple(vocabularies[ACTION]),
         event_codes=(codes(ACTION), *map(codes, events), *(clock.COLUMNS[i] for i in config.clock_columns)),
-        event_numbers=(*event_numbers, *map(missing_name, event_numbers)),
+        event_numbers=number_names(config.event_features(Kind.NUMERIC)),
         lead_codes=tuple(map(codes, leads)),
-        lead_numbers=(*numbers, *map(missing_name, numbers), *words),
+        lead_numbers=(*number_names(config.lead_features(Kind.NUMERIC)), *words),
     )
-
-
-def missing_name(name: str) -> str:
-    """Name of the column that is 1 where a number is missing."""
-    return f"{name}=?"
 
 
 def _padded(
