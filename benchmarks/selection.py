@@ -82,7 +82,8 @@ def make_table(rows: int, seed: int) -> Table:
     # What repeats another column stands behind it.
     names = [*rng.permutation([*blocks, *(name for name in added if name not in REPEATED)]), *REPEATED]
     order = rng.permutation(len(leads))
-    columns, features = [], []
+    columns: list[NDArray[np.float32]] = []
+    features: list[TransformedFeature] = []
     for source in names:
         for name, values in {**blocks, **added}[source].items():
             columns.append(np.asarray(values, np.float32)[order])
@@ -115,9 +116,9 @@ def _strengths(leads: Leads, truth: NDArray[np.float64], rng: np.random.Generato
     def without(name: str) -> Leads:
         if name == TEXT:
             return dataclasses.replace(leads, intent=leads.intent[order], urgency=leads.urgency[order])
-        field = "numeric" if name in leads.numeric else "codes"
-        values = getattr(leads, field)
-        return dataclasses.replace(leads, **{field: {**values, name: values[name][order]}})
+        if name in leads.numeric:
+            return dataclasses.replace(leads, numeric={**leads.numeric, name: leads.numeric[name][order]})
+        return dataclasses.replace(leads, codes={**leads.codes, name: leads.codes[name][order]})
 
     found = {name: loss(log_odds(without(name))) - loss(truth) for name in (*NUMERIC, *CATEGORICAL, TEXT)}
     return dict(sorted(found.items(), key=lambda item: -item[1]))

@@ -201,7 +201,8 @@ def _gap(training: Training, used: int, t: float, w: float, checks: CheckSetting
     return Finding(
         check="gap",
         message=f"training and validation part: {_name(training.loss)} {t:.4f} and {w:.4f} in {training.unit} "
-        f"{training.number(used):,}, {(w - t) / w:.0%} apart, {checks.max_gap:.0%} allowed (checks.max_gap)",
+        f"{training.number(used):,}, {100 * (w - t) / w:.0f} % apart, {100 * checks.max_gap:.0f} % allowed "
+        "(checks.max_gap)",
         settings=words.less_fit,
         advice=words.less_fit_advice,
         figures={"training": t, "validation": w, "gap": (w - t) / w, "step": training.number(used)},

@@ -122,7 +122,7 @@ def calibration_findings(rows: int, positives: float, bins: int, min_bin_rows: i
             Finding(
                 check="calibration_rows",
                 message=f"the calibration part has {rows:,} leads, {bins} bins of {min_bin_rows} need {wanted:,}: "
-                f"intervals are learned from windows of {min(min_bin_rows / max(rows, 1), 1):.0%} of them",
+                f"intervals are learned from windows of {100 * min(min_bin_rows / max(rows, 1), 1):.0f} % of them",
                 settings=("dataset.split.calibration", "model.calibration.bins"),
                 advice="raise dataset.split.calibration, or lower model.calibration.bins to "
                 f"{max(2 * rows // min_bin_rows, 2)}",

@@ -48,7 +48,8 @@ def read_convergence(model_dir: str | Path, verdict: Verdict) -> Convergence:
     recommends = config.get("kind") == "recommendation"
     checks = (EpochCheckSettings if recommends else CheckSettings).model_validate(config.get("checks", {}))
     evaluation = config.get("evaluation", {})
-    line, found = "", []
+    line = ""
+    found: list[Finding] = []
     try:
         curves = Curves.read(model_dir)
     except ConfigError:
@@ -57,6 +58,12 @@ def read_convergence(model_dir: str | Path, verdict: Verdict) -> Convergence:
         lines = [text for training in curves.trainings if (text := summary_line(training))]
         line = lines[0] if len(lines) == 1 else "; ".join(f"network {k}: {text}" for k, text in enumerate(lines, 1))
         found += findings(curves, checks)
+    if recommends:
+        from modules.recommendation.manifest import Manifest as JourneyManifest
+        from modules.recommendation.useless import useless_finding
+
+        useless = useless_finding(JourneyManifest.load(model_dir).useless)
+        found += [] if useless is None else [useless]
     whole = _measured("", verdict.overall)
     found += size_findings(
         whole,

@@ -247,9 +247,9 @@ def _without_content(
     for place, feature in enumerate(features):
         share = float(facts.missing[place])
         if share > how.max_missing or share == 1:
-            dropped[place] = _dropped(feature, "missing", share=share)
+            dropped[place] = _dropped(feature, "missing", {"share": share})
         elif facts.constant[place]:
-            dropped[place] = _dropped(feature, "constant", value=float(facts.first[place]))
+            dropped[place] = _dropped(feature, "constant", {"value": float(facts.first[place])})
         else:
             # A column with another monotone constraint is another column.
             earlier = first.setdefault((facts.digests[place], feature.monotone), place)
@@ -299,7 +299,7 @@ def _rank(
             reason: Reason = "shadows" if how.top_k is None else "top_k"
             figures = {"hits": float(hits[unit]), "score": float(scores[unit])}
             for place in units[name]:
-                dropped[columns[place][0]] = _dropped(columns[place][1], reason, **figures)
+                dropped[columns[place][0]] = _dropped(columns[place][1], reason, figures)
     return Selection(
         kept=(),
         ranking=tuple(
@@ -332,5 +332,7 @@ def _finished(found: Selection, features: Sequence[TransformedFeature], dropped:
     )
 
 
-def _dropped(feature: TransformedFeature, reason: Reason, like: str | None = None, **figures: float) -> Dropped:
-    return Dropped(name=feature.name, source=feature.source, reason=reason, figures=figures, like=like)
+def _dropped(
+    feature: TransformedFeature, reason: Reason, figures: dict[str, float] | None = None, like: str | None = None
+) -> Dropped:
+    return Dropped(name=feature.name, source=feature.source, reason=reason, figures=figures or {}, like=like)

@@ -36,7 +36,7 @@ def _trainings(members: Sequence[Member], member: Member, settings: Recommendati
             )
 
 
-def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, tuple[float, ...]]]:
+def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, tuple[float | None, ...]]]:
     """What was measured at least once, by part and name."""
     columns = {
         "train": {"loss": [e.loss for e in epochs], LOSS: [e.train_action_loss for e in epochs]},
@@ -47,7 +47,7 @@ def _curves(epochs: Sequence[Epoch]) -> dict[str, dict[str, tuple[float, ...]]]:
         },
     }
     # NaN is the only number that is not itself. What is missing everywhere was not measured.
-    found = {
+    found: dict[str, dict[str, tuple[float | None, ...]]] = {
         part: {name: tuple(v) for name, v in values.items() if name == "loss" or any(x == x for x in v)}
         for part, values in columns.items()
     }

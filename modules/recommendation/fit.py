@@ -242,9 +242,14 @@ class _Epochs(keras.callbacks.Callback):
             variable.assign(value)
         row = Epoch(epoch + 1, seconds, loss)
         if found:
-            names = ("action_loss", "accuracy", "conversion_loss")
-            values = {name: float(found["validation"][name]) for name in names}
-            row = replace(row, **values, train_action_loss=float(found["train"]["action_loss"]))
+            validation, train = found["validation"], found["train"]
+            row = replace(
+                row,
+                action_loss=float(validation["action_loss"]),
+                accuracy=float(validation["accuracy"]),
+                conversion_loss=float(validation["conversion_loss"]),
+                train_action_loss=float(train["action_loss"]),
+            )
         self._tell(row)
         if stage.after_epoch(row, weights, self.learner.optimizer):
             self.learner.stop_training = True

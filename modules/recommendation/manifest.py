@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from modules import manifest
 from modules.recommendation.layout import Layout
@@ -24,6 +24,7 @@ class Manifest(manifest.Manifest):
       parameters: numbers that training learned, of all networks.
       decisions_per_second: of training, without validation.
       dtype_policy, replicas: arithmetic of the training, and the number of devices that shared a batch.
+      useless: features of the lead that tell the network nothing, and why (useless.py).
       layout: columns of the network's inputs; layout.actions is the order of the signature `distribution`.
     """
 
@@ -37,3 +38,4 @@ class Manifest(manifest.Manifest):
     dtype_policy: str
     replicas: int
     layout: Layout
+    useless: dict[str, str] = Field(default_factory=dict)

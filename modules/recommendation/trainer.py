@@ -30,6 +30,7 @@ from modules.recommendation.rules import check_policy
 from modules.recommendation.sequences import Sequences, concatenate
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
+from modules.recommendation.useless import useless_features
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 from modules.tuning.hyperparameters import tuned
@@ -96,6 +97,7 @@ def run_fn(fn_args: FnArgs) -> None:
             metrics["calibration"] |= _naive_metrics(baselines, parts["calibration"])
         learned = int((parts["train"].answers() >= 0).sum())
         rows = {split: len(part) for split, part in parts.items()}
+        useless = useless_features(parts["train"], layout)
         del parts
 
     model = RecommendationModel(output, networks, layout, dataset, settings.policy, calibration, baselines)
@@ -116,6 +118,7 @@ def run_fn(fn_args: FnArgs) -> None:
         dtype_policy=devices.dtype_policy,
         replicas=devices.replicas,
         layout=layout,
+        useless=useless,
         libraries=library_versions("keras"),
         seconds=clock.laps,
     )

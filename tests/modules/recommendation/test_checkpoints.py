@@ -63,7 +63,7 @@ def network(value: float, units: int = 2) -> keras.Model:
 
 @pytest.mark.parametrize("damage", [None, "another network", "other data", "half a file", "no file"])
 def test_a_finished_network_is_read_or_not_at_all(tmp_path: Path, damage: str | None) -> None:
-    epochs = (Epoch(1, 0.5, 3.0), Epoch(2, 0.5, 2.0, 1.5, 0.4, 0.7))
+    epochs = (Epoch(1, 0.5, 3.0), Epoch(2, 0.5, 2.0, 1.5, 0.4, 0.7, 1.4))
     fitted = Fitted(epochs[1:], 2, epochs[1:], 1.25)
     save_finished(tmp_path / "a", "digest", network(7.0, 3 if damage == "another network" else 2), fitted)
     file = tmp_path / "a" / FINISHED

@@ -178,8 +178,8 @@ def test_metrics_are_those_of_the_model_that_is_served(trained, graph, examples)
 def test_curves_hold_the_loss_of_every_epoch_and_tensorboard_too(trained):
     found = Curves.read(trained.model).trainings
     assert [(t.name, t.seed, t.unit, t.steps, t.patience) for t in found] == [
-        ("network 1", 0, "epoch", 2, None),
-        ("network 2", 1_000_000, "epoch", 2, None),
+        ("network 1", 0, "epoch", 2, 10),
+        ("network 2", 1_000_000, "epoch", 2, 10),
     ]
     manifest = Manifest.load(trained.model)
     for number, training in enumerate(found, 1):
