@@ -45,7 +45,8 @@ class LinearGraph:
         if self._tables:
             x = tf.cast(tf.gather(features, self._tables, axis=1), tf.float64)
             absent = tf.math.is_nan(x)
-            line = tf.where(absent, self._largest + 1, tf.clip_by_value(tf.where(absent, 0.0, x), 0.0, self._largest))
+            known = tf.minimum(tf.where(absent, tf.zeros_like(x), x), self._largest)
+            line = tf.where(absent, tf.broadcast_to(self._largest + 1, tf.shape(x)), known)
             parts.append(tf.gather(tf.constant(self._lines), tf.cast(line + self._first, tf.int32)))
         return tf.concat(parts, axis=1)
 
