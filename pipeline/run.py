@@ -8,6 +8,7 @@ import errno
 import fcntl
 import logging
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,7 @@ def _execute(run: Run, console: Console, log_file: Path, fresh: bool) -> int:
     nothing_new = listener.ran == 0
     if nothing_new:
         console.print("nothing to do: same data, configuration and code as a finished run (--fresh runs it again)")
+    console.print(f"[dim]report with: aiqleads report{_root_option(run)}[/dim]", soft_wrap=True)
     console.print(f"[dim]log {_relative(log_file)}[/dim]")
     return PUSHED if summary.blessed else NOT_BLESSED
 
@@ -178,6 +180,11 @@ def _escape(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+def _root_option(run: Run) -> str:
+    """What commands need to find the run; nothing below the default root."""
+    return "" if run.root == Path("build").absolute() else f" --root {shlex.quote(_relative(run.root))}"
 
 
 def _relative(path: Path) -> str:

@@ -14,15 +14,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from modules.columns import Column
 from modules.drift import feature_statistics, missing_share
-from modules.features import Kind
 
 Floats = NDArray[np.float64]
 
 BINS = 16
 TOP_VALUES = 6
 LEAST_ROWS = 10
+UNNAMED = frozenset({"text", "date"})
+"""Kinds whose values are never shown."""
+
+
+@dataclass(frozen=True)
+class DescribedColumn:
+    """A column of tf.Examples as people know it.
+
+    Attributes:
+      name: its name there.
+      kind: numeric, categorical, text or date for features; for others what it is, e.g. label.
+      what: one line for people.
+      is_list: whether it holds an entry per event.
+    """
+
+    name: str
+    kind: str
+    what: str = ""
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class FeatureSummary:
     """One feature in all parts.
 
     Attributes:
-      name, kind, description: as the dataset file has them; kind is `label`, `history` and the like for others.
+      name, kind, description: see DescribedColumn.
       parts: by name of the part.
       edges: ends of the bins of numbers, [b + 1]; the first and last bin hold everything beyond, too.
       labels: frequent words, most frequent first; () for numbers.
@@ -71,43 +88,40 @@ class FeatureSummary:
     shares: dict[str, tuple[float, ...]] | None = None
 
 
-def summarize(statistics: Mapping[str, Any], columns: Iterable[Column], hidden: Iterable[str]) -> list[FeatureSummary]:
+def summarize(statistics: Mapping[str, Any], columns: Iterable[DescribedColumn]) -> list[FeatureSummary]:
     """Summaries of the columns that the statistics know, in their order.
 
     Args:
       statistics: TFDV's DatasetFeatureStatistics by part; `train` decides which words are shown.
-      columns: of the dataset.
-      hidden: names of columns to leave out: ids, and hashed personal data.
+      columns: those to show; no ids, no hashed personal data.
     """
     by_part = {part: feature_statistics(table) for part, table in statistics.items()}
-    left_out, found = set(hidden), []
+    found = []
     for column in columns:
         features = {part: table[column.name] for part, table in by_part.items() if column.name in table}
-        if column.name in left_out or not features:
+        if not features:
             continue
         rows = {part: int(statistics[part].num_examples) for part in features}
         found.append(_summary(column, features, rows))
     return found
 
 
-def _summary(column: Column, features: Mapping[str, Any], rows: Mapping[str, int]) -> FeatureSummary:
-    kind = column.feature.kind.value if column.feature else ""
+def _summary(column: DescribedColumn, features: Mapping[str, Any], rows: Mapping[str, int]) -> FeatureSummary:
     parts = {part: _part(feature, rows[part], column.is_list) for part, feature in features.items()}
     numbers = any(feature.HasField("num_stats") for feature in features.values())
     edges: tuple[float, ...] = ()
     labels: tuple[str, ...] = ()
     shares: dict[str, tuple[float, ...]] | None = None
-    timelike = not column.feature and column.type == "integer" and parts and max(p.most for p in parts.values()) > 1e9
-    if numbers and not timelike:
+    if numbers:
         curves = {part: _distribution(feature.num_stats) for part, feature in features.items()}
         known = [curve for curve in curves.values() if len(curve[0])]
         whole = all(_is_whole(feature.num_stats) for feature in features.values())
         edges = _edges(known, whole)
         if edges:
             shares = {part: _binned(curve, edges, whole) for part, curve in curves.items()}
-    elif not numbers and (column.feature is None or column.feature.kind not in (Kind.TEXT, Kind.DATE)):
+    elif column.kind not in UNNAMED:
         labels, shares = _words(features)
-    return FeatureSummary(column.name, kind or "", column.what, parts, edges, labels, shares)
+    return FeatureSummary(column.name, column.kind, column.what, parts, edges, labels, shares)
 
 
 def _part(feature: Any, rows: int, is_list: bool) -> PartStatistics:

@@ -39,7 +39,7 @@ def count(value: float | None) -> str:
 
 def percent(share: float | None, digits: int = 1) -> str:
     """A share 0-1 as a percentage."""
-    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+    return NOTHING if share is None or math.isnan(share) else f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def interval(found: Interval, digits: int = 4) -> str:
@@ -58,7 +58,7 @@ def percent_interval(found: Interval, digits: int = 1, signed: bool = False) -> 
     if math.isnan(found.value):
         return NOTHING
     sign = "+" if signed else ""
-    text = f"{100 * found.value:{sign}.{digits}f} %"
+    text = f"{100 * found.value:{sign}.{digits}f}\N{NO-BREAK SPACE}%"
     if found.known:
         text += f" ({100 * found.low:{sign}.{digits}f} to {100 * found.high:{sign}.{digits}f})"
     return text

@@ -18,7 +18,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from modules.errors import ConfigError
 from modules.reporting.document import Document
@@ -35,6 +35,7 @@ def render(document: Document) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
         loader=jinja2.FunctionLoader(_asset),
     )  # fmt: skip
+    environment.filters["prose"] = prose
     from plotly.offline import get_plotlyjs
 
     plots = document.plots()
@@ -76,6 +77,14 @@ def figure_json(figure: Any) -> dict[str, Any]:
     """Data and layout of a figure, as plain JSON values with few digits."""
     plain = figure.to_plotly_json()
     return {"data": [_plain(trace) for trace in plain["data"]], "layout": _plain(plain["layout"])}
+
+
+def prose(text: str) -> Markup:
+    """Text with what stands between backticks as code; everything is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def script_json(value: Any) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from modules.reporting.figures.theme import BAD, CANDIDATE, GOOD, MUTED, figure, line
+from modules.reporting.formats import metric, short
 from modules.reporting.formats import name as shown
-from modules.reporting.formats import short
 from modules.tuning.report import TrialReport, TuningReport
 
 
@@ -33,7 +33,7 @@ def history(report: TuningReport) -> go.Figure:
             )
     best = report.best_so_far()
     traces.append(line([t.number for t in report.trials], best, "best so far", GOOD, line={"shape": "hv"}))
-    return figure(traces, "trial", report.objective.replace("_", " "), height=300)
+    return figure(traces, "trial", metric(report.objective), height=300)
 
 
 def parallel(report: TuningReport) -> go.Figure:
@@ -70,7 +70,7 @@ def parallel(report: TuningReport) -> go.Figure:
         {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "line": {"color": MUTED, "width": 1}}
         for x in range(len(names) + 1)
     ]
-    labels = [shown(n.rsplit(".", 1)[-1], 22) for n in names] + [shown(report.objective.replace("_", " "))]
+    labels = [shown(n.rsplit(".", 1)[-1], 22) for n in names] + [metric(report.objective)]
     return figure(
         traces,
         "",

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from modules.columns import Column, columns, read_dataset
 from modules.drift import Distance
-from modules.features import Kind
 from modules.journeys import names
 from modules.reporting.document import Bars, Block, Cell, Heading, Items, Missing, Paragraph, Section, Table, Tone
-from modules.reporting.feature_statistics import FeatureSummary, summarize
+from modules.reporting.feature_statistics import DescribedColumn, FeatureSummary, summarize
 from modules.reporting.formats import NOTHING, count, percent, short
 from pipeline.report.sections.common import missing
 from pipeline.report.source import EVALUATED, TRAINED, Absent, RunSource, attempt
 
 MOST_REASONS = 12
+DERIVED = ("cross", "ratio")
+"""Kinds of features that are made of others and so have no statistics."""
 
 
 def data(source: RunSource) -> Section:
@@ -113,11 +114,11 @@ def _statistics(source: RunSource) -> list[Block]:
     statistics = source.statistics
     if isinstance(statistics, Absent):
         return [*blocks, *missing(statistics)]
-    known = _columns(source)
+    known = attempt(lambda: _columns(source.dataset), "the feature table")
     if isinstance(known, Absent):
         return [*blocks, *missing(known)]
     parts = {name: statistics[name] for name in (TRAINED, EVALUATED) if name in statistics}
-    summaries = summarize(parts, known, _hidden(source))
+    summaries = summarize(parts, known)
     rows = tuple(_row(summary) for summary in summaries)
     caption = (
         "Left (blue) is the training part, right (orange) the test part. Of words only the most frequent values are "
@@ -130,21 +131,32 @@ def _statistics(source: RunSource) -> list[Block]:
     ]
 
 
-def _columns(source: RunSource) -> tuple[Column, ...] | Absent:
-    import json
+def _columns(dataset: Mapping[str, Any]) -> list[DescribedColumn]:
+    """What a dataset file, as the run had it, says of the columns: features, label, history; no ids and no times.
 
-    return attempt(lambda: columns(read_dataset(json.dumps(source.dataset))), "the feature table")
-
-
-def _hidden(source: RunSource) -> set[str]:
-    dataset = source.dataset
-    leads = dataset.get("leads") or {}
-    events = dataset.get("events") or {}
-    hidden = {dataset.get("id") or "", leads.get("id") or "", events.get("lead") or "", "file:row", "row_id"}
-    hidden |= {person.get("name") or person.get("column") for person in dataset.get("personal_data", ())}
-    # Times and bookkeeping: numbers that say nothing as a distribution.
-    times = {(dataset.get("time") or {}).get("column") or "row_time"}
-    return hidden | times | {names.HISTORY_TIME, names.JOURNEY_START, names.DECISION_TIME, names.TRAINING_POSITIONS}
+    Not through the dataset's own model: a report is also written about runs of older versions.
+    """
+    found = [
+        DescribedColumn(f["name"], f["kind"], f.get("description", ""))
+        for f in dataset.get("features", ())
+        if f["kind"] not in DERIVED
+    ]
+    events = dataset.get("events")
+    if events is None:
+        return [*found, DescribedColumn((dataset.get("label") or {}).get("column", ""), "label")]
+    found += [DescribedColumn(names.HISTORY_ACTION, "history", "actions before, oldest first", True)]
+    found += [
+        DescribedColumn(names.history(f["name"]), "history", f.get("description", ""), True)
+        for f in events.get("features", ())
+    ]
+    return [
+        *found,
+        DescribedColumn(names.HISTORY_LENGTH, "history", "events before, all of them"),
+        DescribedColumn(names.NEXT_ACTION, "label", "the action that was taken"),
+        DescribedColumn(names.OUTCOME, "outcome", "1 converted; missing: not known yet"),
+        DescribedColumn(names.STAGE, "for slices", "events before, in words"),
+        DescribedColumn(names.PROPENSITY, "for policies", "probability with which the action was chosen, as logged"),
+    ]
 
 
 def _row(summary: FeatureSummary) -> tuple[Any, ...]:
@@ -157,7 +169,7 @@ def _row(summary: FeatureSummary) -> tuple[Any, ...]:
         ends = f"from {short(min(p.least for p in parts))} to {short(max(p.most for p in parts))}"
         note = f"median {pair([short(p.median) for p in parts])}; {ends}"
         typical_cell, spread_cell = Cell(typical, "mean"), Cell(spread, f"deviation; {note}")
-    elif summary.kind == Kind.TEXT.value or not summary.labels:
+    elif summary.kind == "text" or not summary.labels:
         typical_cell = Cell(pair([f"{short(p.length)}" for p in parts]), "mean length, characters")
         spread_cell = Cell(pair([count(p.distinct) for p in parts]), "different values")
     else:

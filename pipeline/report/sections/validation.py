@@ -88,9 +88,10 @@ def tuning(source: RunSource) -> Section:
         Paragraph(
             f"{len(report.trials)} trials ({states}) of {report.planned} planned, {report.sampler} with "
             f"{report.pruner} "
-            f"pruning, scored by {metric(report.objective)} on {report.validation}. The best trial is {report.best}."
+            f"pruning, scored by {metric(report.objective)} on {report.validation}. The best trial is {report.best}, "
+            f"{number(report.gain)} better than the configured settings (trial 0)."
         ),
-        Items(tuple(line.strip() for line in report.lines())),
+        Items(tuple(line.strip() for line in report.lines()[1:])),
         Plot(
             "tuning-history",
             tuning_figures.history(report),

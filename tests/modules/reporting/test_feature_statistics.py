@@ -11,13 +11,11 @@ import pytest
 from modules.statistics import StatisticsCombiner  # isort: skip
 import pyarrow as pa
 
-from modules.columns import Column
-from modules.features import Feature, Kind
-from modules.reporting.feature_statistics import LEAST_ROWS, summarize
+from modules.reporting.feature_statistics import LEAST_ROWS, DescribedColumn, summarize
 
-NUMBER = Feature(name="visits", kind=Kind.NUMERIC, description="visits")
-WORD = Feature(name="source", kind=Kind.CATEGORICAL)
-TEXT = Feature(name="enquiry", kind=Kind.TEXT)
+NUMBER = DescribedColumn("visits", "numeric", "visits to the site")
+WORD = DescribedColumn("source", "categorical")
+TEXT = DescribedColumn("enquiry", "text")
 
 
 def statistics_of(**columns):
@@ -31,17 +29,13 @@ def statistics_of(**columns):
     return combiner.extract(accumulators).datasets[0]
 
 
-def column(feature: Feature) -> Column:
-    return Column(feature.name, "float" if feature.kind is Kind.NUMERIC else "bytes", feature, what=feature.description)
-
-
 @pytest.fixture(scope="module")
 def summaries():
     visits = [float(i % 4) for i in range(80)]
     source = [b"portal"] * 50 + [b"social"] * 21 + [b"mum@home"] * (LEAST_ROWS - 1)
     train = statistics_of(visits=visits, source=source, enquiry=[b"call me on 555-0199"] * 60 + [None] * 20)
     test = statistics_of(visits=[1.0] * 30 + [3.0] * 10, source=[b"social"] * 40, enquiry=[b"hello"] * 40)
-    found = summarize({"train": train, "test": test}, [column(f) for f in (NUMBER, WORD, TEXT)], hidden=())
+    found = summarize({"train": train, "test": test}, [NUMBER, WORD, TEXT])
     return {summary.name: summary for summary in found}
 
 
@@ -70,12 +64,10 @@ def test_of_free_text_only_length_and_absence_are_told(summaries):
     assert "555" not in repr(summaries)
 
 
-def test_hidden_and_unknown_columns_are_left_out():
-    table = statistics_of(visits=[1.0, 2.0])
-    assert summarize({"train": table}, [column(NUMBER)], hidden=["visits"]) == []
-    assert summarize({"train": table}, [column(WORD)], hidden=()) == []
+def test_columns_that_the_statistics_do_not_know_are_left_out():
+    assert summarize({"train": statistics_of(visits=[1.0, 2.0])}, [WORD]) == []
 
 
 def test_a_constant_column_has_one_bin():
-    found = summarize({"train": statistics_of(visits=[2.5] * 20)}, [column(NUMBER)], hidden=())[0]
+    found = summarize({"train": statistics_of(visits=[2.5] * 20)}, [NUMBER])[0]
     assert found.edges[0] < 2.5 < found.edges[-1] and sum(found.shares["train"]) == pytest.approx(1)
