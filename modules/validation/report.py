@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,8 +13,12 @@ from modules.errors import DataError
 from modules.validation.settings import Method
 
 REPORT_FILE = "cross_validation.json"
-SHOWN = ("auc", "accuracy", "average_precision", "log_loss", "brier_score", "expected_calibration_error")
-SHOWN_IN_LINE = 3
+SHOWN = {
+    "lead-scoring": ("auc", "log_loss", "average_precision", "brier_score", "expected_calibration_error"),
+    "recommendation": ("accuracy", "log_loss", "accuracy_over_baseline", "conversion_auc", "conversion_log_loss"),
+}
+"""The most telling metrics by kind of model, those of a line first."""
+SHOWN_IN_LINE = 2
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
 
@@ -86,7 +91,7 @@ class CrossValidationReport(BaseModel):
     """
 
     model_config = FROZEN
-    model_type: str
+    model_type: Literal["lead-scoring", "recommendation"]
     method: Method
     group: str | None = None
     gap_days: float = 0.0
@@ -124,6 +129,12 @@ class CrossValidationReport(BaseModel):
         return cls.model_validate_json(path.read_bytes())
 
     @property
+    def shown(self) -> dict[str, MetricSummary]:
+        """The most telling metrics that every fold has."""
+        found = {name: self.metrics[name] for name in SHOWN[self.model_type] if name in self.metrics}
+        return {name: metric for name, metric in found.items() if not math.isnan(metric.mean)}
+
+    @property
     def scheme(self) -> str:
         """How the rows were cut, in words: "5 folds by time, gap of 30 days"."""
         how = {
@@ -136,9 +147,6 @@ class CrossValidationReport(BaseModel):
 
     def lines(self) -> list[str]:
         """The line of a run's summary."""
-        shown = [name for name in SHOWN if name in self.metrics and not math.isnan(self.metrics[name].mean)]
-        figures = [
-            f"{name} {m.mean:.4f} ({m.low:.4f} to {m.high:.4f})"
-            for name, m in ((name, self.metrics[name]) for name in shown[:SHOWN_IN_LINE])
-        ]
+        shown = list(self.shown.items())[:SHOWN_IN_LINE]
+        figures = [f"{name} {m.mean:.4f} ({m.low:.4f} to {m.high:.4f})" for name, m in shown]
         return [f"folds      {self.scheme}, {self.confidence * 100:g} % intervals: {', '.join(figures)}"]

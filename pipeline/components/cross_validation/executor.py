@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from tfx.utils import io_utils
 from modules.lead_scoring.cross_validation import cross_validate
 from modules.transform_config import TransformConfig
 from modules.tuning.hyperparameters import tuned
-from modules.validation.report import SHOWN
 from modules.validation.settings import ValidationSettings
 
 EXAMPLES_KEY = "examples"
@@ -64,12 +62,10 @@ class Executor(base_executor.BaseExecutor):
         for line in report.lines():
             logging.info("%s", line)
         report.write(output.uri)
-        for name in SHOWN:
-            found = report.metrics.get(name)
-            if found is not None and not math.isnan(found.mean):
-                figures = {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
-                for key, figure in figures.items():
-                    output.set_float_custom_property(key, figure)
+        for name, found in report.shown.items():
+            figures = {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+            for key, figure in figures.items():
+                output.set_float_custom_property(key, figure)
 
 
 def _hyperparameters(input_dict: Artifacts) -> dict[str, Any] | None:
