@@ -65,7 +65,7 @@ class Distribution:
         place = (self.size - 1) * shares
         below = np.floor(place).astype(np.int64)
         t = place - below
-        a, b = self._order(below), self._order(np.minimum(below + 1, self.size - 1))
+        a, b = self.order_statistics(below), self.order_statistics(np.minimum(below + 1, self.size - 1))
         # numpy's two forms: each is exact at its end.
         return np.where(t < 0.5, a + (b - a) * t, b - (b - a) * (1 - t))
 
@@ -77,7 +77,7 @@ class Distribution:
         mean = float(np.dot(values, self.counts) / self.size)
         return mean, float(np.sqrt(np.dot((values - mean) ** 2, self.counts) / self.size))
 
-    def _order(self, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    def order_statistics(self, ranks: NDArray[np.int64]) -> NDArray[np.float64]:
         """Order statistics, rank 0 the smallest; values are spread evenly within their cell."""
         ends = np.cumsum(self.counts)
         at = np.searchsorted(ends, ranks, "right")

@@ -51,6 +51,8 @@ def learn_from(
 ) -> dict[str, Any]:
     """What the analysis pass learns from a table that comes in so many batches."""
     wanted = analysis(config.to_custom_config())
+    if not wanted.analyzers:
+        return {}
     combiner = wanted.combiner()
     found = combiner.create_accumulator()
     reduce = tf.function(wanted.reduce, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -65,8 +67,8 @@ def transform(
     config: TransformConfig, learned: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]
 ) -> dict[str, Any]:
     """The useful columns of the transformed matrix by name, float32 [n] each."""
-    inputs = {}
     rows = len(next(iter(columns.values())))
+    inputs = {"lead": tf.constant(columns.get("lead", [""] * rows), tf.string)}
     for feature in config.dataset.table:
         numeric = feature.kind is Kind.NUMERIC
         values = columns.get(feature.name, [None] * rows)
