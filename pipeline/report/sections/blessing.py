@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
+from modules.evaluation.families import LOWER_IS_BETTER
+from modules.evaluation.verdict import Verdict
 from modules.reporting.document import Block, Heading, Items, Paragraph, Section, Table
 from modules.reporting.formats import metric
 from pipeline.report.sections.common import missing
@@ -25,20 +27,19 @@ def blessing(source: RunSource) -> Section:
     return Section("blessing", "Blessing", blocks)
 
 
-def _thresholds(source: RunSource, verdict: Any) -> list[Block]:
+def _thresholds(source: RunSource, verdict: Verdict) -> list[Block]:
     evaluation = source.option("evaluation", {})
     missed = {(f.metric, f.kind, bool(f.key)) for f in verdict.failures}
     rows = []
     for where, bounds in (("overall", evaluation), ("each slice", evaluation.get("per_slice", {}) or {})):
         sliced = where != "overall"
-        for kind, sign in (("min", "at least"), ("max", "at most"), ("change", "better than the baseline by at least")):
+        for kind in ("min", "max", "change"):
             for name, bound in (bounds.get(kind) or {}).items():
+                held = "missed" if (name, kind, sliced) in missed else "holds"
+                value = "" if sliced else _reached(verdict, name, kind)
                 if kind == "change" and verdict.baseline is None:
-                    held = "not asked: there is no baseline"
-                else:
-                    held = "missed" if (name, kind, sliced) in missed else "holds"
-                value = "" if sliced else f"{verdict.candidate.get(name, float('nan')):.4f}"
-                rows.append((metric(name), where, f"{sign} {bound:g}", value, held))
+                    held, value = "not asked: there is no baseline", ""
+                rows.append((metric(name), where, _asked(kind, bound), value, held))
     if source.recommends and source.option("evaluation.baseline_margin") is not None:
         name = "accuracy_over_baseline"
         held = "missed" if (name, "min", False) in missed else "holds"
@@ -50,6 +51,20 @@ def _thresholds(source: RunSource, verdict: Any) -> list[Block]:
     return [
         Table(("metric", "where", "asked", "value", "result"), tuple(rows), "The thresholds of the Evaluator.", (3,)),
     ]
+
+
+def _asked(kind: str, bound: float) -> str:
+    if kind == "change":
+        return f"loses at most {-bound:g} to the baseline" if bound < 0 else f"improves on the baseline by {bound:g}"
+    return f"at {'least' if kind == 'min' else 'most'} {bound:g}"
+
+
+def _reached(verdict: Verdict, name: str, kind: str) -> str:
+    value = verdict.candidate.get(name, math.nan)
+    if kind != "change" or verdict.baseline is None:
+        return f"{value:.4f}"
+    change = value - verdict.baseline.get(name, math.nan)
+    return f"{-change if name in LOWER_IS_BETTER else change:+.4f}"
 
 
 def _bounds(source: RunSource) -> list[Block]:

@@ -63,7 +63,7 @@ def lineage(source: RunSource) -> Section:
             Paragraph(
                 f"Behind {what} stand {len(found.executions)} executions and {len(found.artifacts)} artifacts in ML "
                 "Metadata "
-                f"({source.found.store.path.name})."
+                f"({source.found.store.path.name}).{_beside(source, found)}"
             ),
             Plot(
                 "lineage",
@@ -107,6 +107,18 @@ def lineage(source: RunSource) -> Section:
             ),
         ],
     )
+
+
+def _beside(source: RunSource, found: Lineage) -> str:
+    """The run's other executions: what watched over it or describes it, without being an input of the model."""
+    ids = {execution.id for execution in found.executions}
+    cached = {a.id for e in found.executions for group in e.outputs.values() for a in group}
+    others = [
+        f"{e.node} ({e.id})"
+        for e in source.run.executions.values()
+        if e.id not in ids and not any(a.id in cached for group in e.outputs.values() for a in group)
+    ]
+    return f" Beside them ran, without being an input of the model: {', '.join(others)}." if others else ""
 
 
 def _nodes(found: Lineage) -> list[Node]:
