@@ -166,16 +166,17 @@ def _balanced(groups: Hashes, k: int) -> NDArray[np.intp]:
 
 def _chain(times: NDArray[np.int64], k: int, gap: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Forward chaining: k + 1 blocks; fold j holds out block j + 1 and trains on what lies `gap` seconds before it."""
-    ordered = np.sort(times)
-    n = len(ordered)
+    distinct, counts = np.unique(times, return_counts=True)
+    n, m = len(times), len(distinct)
+    if m <= k:
+        raise DataError(f"{k} folds by time need rows of {k + 1} different times at least; there are {m}")
+    # As TimeSeriesSplit: the blocks held out are of equal length, what is left over belongs to the first. Where one
+    # time has more rows than a block, the next block begins with the time after it.
     size = n // (k + 1)
-    # As TimeSeriesSplit: the blocks held out are of equal length, what is left over belongs to the first.
-    starts = ordered[n - size * np.arange(k, 0, -1)] if size else ordered[:0]
-    if size == 0 or len(np.unique(starts)) < k or starts[0] == ordered[0]:
-        raise DataError(
-            f"{k} folds by time need rows of {k + 1} different times at least, about as many rows of each; there are "
-            f"{n} rows of {len(np.unique(ordered))} times. Ask for fewer folds."
-        )
+    first = np.searchsorted(np.cumsum(counts), n - size * np.arange(k, 0, -1), side="right")
+    step = np.arange(k)
+    first = np.maximum.accumulate(np.maximum(first, 1) - step) + step
+    starts = distinct[np.minimum(first, m - k + step)]
     block = np.searchsorted(starts, times, side="right")
     held_out = block[:, None] == np.arange(1, k + 1)
     train = times[:, None] < starts - gap

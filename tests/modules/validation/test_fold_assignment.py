@@ -186,6 +186,20 @@ def test_fewer_ids_rows_groups_or_times_than_folds_are_refused(method, rows):
         assign(settings, rows, INNER)
 
 
+def test_a_time_with_more_rows_than_a_block_is_a_block_of_its_own():
+    # Six months, one of which has most of the rows: it stays whole, and every fold still holds out something.
+    times = np.repeat([1, 2, 3, 4, 5, 6], [5, 5, 60, 5, 5, 20])
+    rows = RowKeys(np.arange(100, dtype=np.uint64), times=times)
+    parts = assign(ValidationSettings(folds=4, method="time"), rows, INNER)
+    assert [sorted(set(times[part == HELD_OUT].tolist())) for part in parts.T] == [[3], [4], [5], [6]]
+    assert [set(times[(part >= 0) & (part != HELD_OUT)]) for part in parts.T] == [
+        {1, 2},
+        {1, 2, 3},
+        {1, 2, 3, 4},
+        {1, 2, 3, 4, 5},
+    ]
+
+
 def test_a_gap_that_leaves_nothing_to_train_on_is_refused():
     rows = RowKeys(np.arange(40, dtype=np.uint64), times=np.arange(40) * SECONDS_PER_DAY)
     with pytest.raises(DataError, match=r"fold 1 of 3.*gap_days"):
