@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 from tensorflow.python.eager import wrap_function
+from tensorflow.python.ops.op_selector import UnliftableError
 
 
 class ServedTransform(tf.Module):
@@ -40,9 +41,14 @@ class ServedTransform(tf.Module):
         # tft prunes in the same way before it writes the graph, and offers no way to do so for a part of the inputs.
         holder = wrap_function.VariableHolder(share_variables=True)
         self._inputs = tuple(inputs)
-        self._pruned = wrap_function.WrappedFunction(whole.graph, holder).prune(
-            [feeds[name] for name in self._inputs], {name: found[name] for name in outputs}
-        )
+        try:
+            self._pruned = wrap_function.WrappedFunction(whole.graph, holder).prune(
+                [feeds[name] for name in self._inputs], {name: found[name] for name in outputs}
+            )
+        except UnliftableError as error:
+            raise ValueError(
+                f"outputs {', '.join(outputs)} of Transform depend on more than the features {', '.join(self._inputs)}"
+            ) from error
         self._shapes = {name: found[name].shape for name in outputs}
 
     def __call__(self, raw: Mapping[str, Any]) -> dict[str, tf.Tensor]:
