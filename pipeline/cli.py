@@ -127,6 +127,9 @@ def predict(
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, csv or both.")] = "both",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier job's predictions.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Add what each feature contributes: exact Shapley values, and slow.")
+    ] = False,
 ) -> None:
     """Score the leads of whole files with the published model."""
     from modules.configuration import parse_override
@@ -140,7 +143,7 @@ def predict(
     settings = load_run(config, dataset=dataset, root=root, overrides=overrides)
     from pipeline.predict import predict
 
-    raise typer.Exit(predict(settings, input_, output, version, model_dir, formats[format_], overwrite))
+    raise typer.Exit(predict(settings, input_, output, version, model_dir, formats[format_], overwrite, explain))
 
 
 BENCHES = (
@@ -227,6 +230,7 @@ def score(
     token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
     ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add the strongest reasons of each lead.")] = False,
 ) -> None:
     """Score leads through a running model server."""
     from pipeline.score import ScoreOptions
@@ -236,7 +240,7 @@ def score(
         run_score(
             ScoreOptions(
                 file, server, model, version, label, format_, output, id_, dataset, skip_bad, timeout, batch,
-                token_file, tls, ca,
+                token_file, tls, ca, explain,
             )
         )
     )  # fmt: skip
@@ -269,6 +273,7 @@ def recommend(
     token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
     ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add the past events that mattered.")] = False,
 ) -> None:
     """Recommend the next best action for each lead of a file of events through a running model server."""
     from pipeline.recommend import RecommendOptions
@@ -278,7 +283,7 @@ def recommend(
         run_recommend(
             RecommendOptions(
                 events, leads, dataset, tuple(lead or ()), at, tuple(allow or ()), top, server, model, version, label,
-                format_, output, skip_bad, timeout, batch, token_file, tls, ca,
+                format_, output, skip_bad, timeout, batch, token_file, tls, ca, explain,
             )
         )
     )  # fmt: skip

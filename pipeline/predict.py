@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from modules import errors, progress
 from modules.errors import AiqleadsError, ConfigError, DataError
+from modules.ingest.blocks import BLOCK_BYTES
 from modules.journeys.dataset import JourneyDataset
-from modules.prediction import inputs, predictor, report, shards, versions
+from modules.prediction import inputs, predictor, report, shards, tree_shap, versions
 from modules.prediction.inputs import InputFile
 from modules.prediction.report import TENTHS, FileResult, PredictionReport
 from pipeline.config import Run
@@ -42,6 +43,7 @@ def predict(
     model_dir: Path | None = None,
     formats: Sequence[str] = shards.FORMATS,
     overwrite: bool = False,
+    explain: bool = False,
 ) -> int:
     """Writes one Parquet and one CSV file of predictions per input file, in the order of its rows.
 
@@ -53,6 +55,7 @@ def predict(
       model_dir: folder of versions, or one SavedModel, instead of what the pipeline published.
       formats: of `parquet` and `csv`.
       overwrite: replace what an earlier job wrote there.
+      explain: add what each raw feature contributes, by TreeSHAP; takes far longer than predicting.
 
     Returns:
       The exit code: 0.
@@ -71,7 +74,8 @@ def predict(
         )
     model = versions.find_version(run.servable, model_dir.absolute() if model_dir else run.serving_dir, version)
     signature = versions.read_signature(model)
-    versions.check_inputs(model, signature, run.dataset)
+    explained = tree_shap.explained_columns(model) if explain else ()
+    versions.check_inputs(model, signature, run.dataset, explained)
     files = inputs.find_inputs(run.dataset, patterns)
     for file in files:
         inputs.input_layout(file)
@@ -95,7 +99,9 @@ def predict(
         with _showing(console):
             from modules.prediction.transform import Job
 
-            job = Job(files, model, signature, tuple(formats), staging, threads)
+            # Explaining is slow: smaller blocks let all workers take part and the progress move.
+            block_bytes = BLOCK_BYTES // 16 if explained else BLOCK_BYTES
+            job = Job(files, model, signature, tuple(formats), staging, threads, block_bytes, explained)
             found, model_s = _execute(run, job)
         whole = report.total(result.counts for result in found)
         quarantined = _judge(run, whole, job, output)

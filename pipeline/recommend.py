@@ -20,10 +20,13 @@ from modules.journeys.dataset import JourneyDataset
 from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, written
 from pipeline.config import find_config, load_run
 from pipeline.recommend_input import Reading, Report, read_latest
-from serving.client import ClientError, Recommendation
+from serving.client import ClientError, EventReason, Recommendation
+from serving.client.client import EXPLAINED_ACTIONS
 from serving.client.journeys import seconds
 
 CONFIG = "recommendation"
+REASONS = 3
+"""Reasons of each answer in the output."""
 SHOWN_BAD_ROWS = 10
 
 
@@ -34,8 +37,8 @@ class RecommendOptions:
     events, leads: paths, "-" for standard input. dataset: what their columns mean; that of configs/recommendation.yaml
     when None. lead: ids; all leads when empty. at: histories end before this moment. allow: the only actions to choose
     from. top: actions per lead in the output, at least 1. format: a table on a terminal and CSV elsewhere by default.
-    model: the one that `aiqleads run` pushes for the dataset when None. The rest says whom to ask, as
-    `serving.client.Client`.
+    model: the one that `aiqleads run` pushes for the dataset when None. explain: add what mattered. The rest says whom
+    to ask, as `serving.client.Client`.
     """
 
     events: str
@@ -57,6 +60,7 @@ class RecommendOptions:
     token_file: Path | None = None
     tls: bool = False
     ca: Path | None = None
+    explain: bool = False
 
 
 def recommend(options: RecommendOptions) -> int:
@@ -86,15 +90,17 @@ def recommend(options: RecommendOptions) -> int:
         reading = Reading(dataset, options.lead, at, options.skip_bad)
         latest = read_latest(reading, options.events, options.leads, features.names, options.allow)
         _notes(latest.report)
-        writer = _WRITERS[chosen](stack.enter_context(written(options.output)), dataset.id_feature, options.top)
+        out = stack.enter_context(written(options.output))
+        writer = _WRITERS[chosen](out, dataset.id_feature, options.top, options.explain)
         versions: dict[int, None] = {}
         done = 0
-        starts = range(0, len(latest), options.batch)
-        for answers in client.recommend_examples(
-            latest.examples(b, min(b + options.batch, len(latest))) for b in starts
-        ):
+        batch = min(options.batch, EXPLAINED_ACTIONS) if options.explain else options.batch
+        chunks = [(b, min(b + batch, len(latest))) for b in range(0, len(latest), batch)]
+        explained = client.explain_examples(latest.examples(*c) for c in chunks) if options.explain else None
+        for answers in client.recommend_examples(latest.examples(*chunk) for chunk in chunks):
             end = done + len(answers)
-            writer.write(latest.ids[done:end], latest.length[done:end].tolist(), answers)
+            why = [()] * len(answers) if explained is None else [e.strongest[:REASONS] for e in next(explained)]
+            writer.write(latest.ids[done:end], latest.length[done:end].tolist(), answers, why)
             versions.update(dict.fromkeys({a.version for a in answers}))
             done = end
     took = f"in {time.perf_counter() - begin:.1f} s"
@@ -103,59 +109,83 @@ def recommend(options: RecommendOptions) -> int:
     return 0
 
 
+Reasons = Sequence[Sequence[EventReason]]
+"""Of each answer the strongest ones; none where they were not asked for."""
+
+
 class Writer(Protocol):
-    """Writes answers as they come."""
+    """Writes answers as they come; explain: with REASONS reasons each."""
 
-    def __init__(self, out: TextIO, id_column: str, top: int) -> None: ...
+    def __init__(self, out: TextIO, id_column: str, top: int, explain: bool = False) -> None: ...
 
-    def write(self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation]) -> None: ...
+    def write(
+        self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation], why: Reasons
+    ) -> None: ...
 
 
 class CsvWriter:
     """A header, then a line per lead: the next best action, then the ones after it."""
 
-    def __init__(self, out: TextIO, id_column: str, top: int) -> None:
+    def __init__(self, out: TextIO, id_column: str, top: int, explain: bool = False) -> None:
         self._csv, self._top = csv.writer(out, lineterminator="\n"), top
         names = ["next_best_action", "probability", "priority"]
         names += [f"{name}_{rank}" for rank in range(2, top + 1) for name in ("action", "probability", "priority")]
-        self._csv.writerow((id_column, "events", *names, "version"))
+        reasons = [f"{name}_{rank}" for rank in range(1, REASONS + 1) for name in ("reason", "event", "contribution")]
+        self._csv.writerow((id_column, "events", *names, "version", *(reasons if explain else ())))
 
-    def write(self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation]) -> None:
-        for lead, length, answer in zip(ids, lengths, answers, strict=True):
+    def write(
+        self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation], why: Reasons
+    ) -> None:
+        for lead, length, answer, reasons in zip(ids, lengths, answers, why, strict=True):
             row: list[Any] = [lead, length]
             for a in answer.actions[: self._top]:
                 row += (a.action, digits(a.probability), digits(a.priority))
             row += [""] * (2 + 3 * self._top - len(row))
-            self._csv.writerow((*row, answer.version))
+            cells = [c for r in reasons for c in (r.name, _ago(r), digits(r.contribution))]
+            self._csv.writerow((*row, answer.version, *cells))
 
 
 class JsonLinesWriter:
     """A JSON object per lead."""
 
-    def __init__(self, out: TextIO, id_column: str, top: int) -> None:
-        self._out, self._id, self._top = out, id_column, top
+    def __init__(self, out: TextIO, id_column: str, top: int, explain: bool = False) -> None:
+        self._out, self._id, self._top, self._explain = out, id_column, top, explain
 
-    def write(self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation]) -> None:
-        for lead, length, answer in zip(ids, lengths, answers, strict=True):
+    def write(
+        self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation], why: Reasons
+    ) -> None:
+        for lead, length, answer, reasons in zip(ids, lengths, answers, why, strict=True):
             actions = [
                 {"action": a.action, "probability": digits(a.probability), "priority": digits(a.priority)}
                 for a in answer.actions[: self._top]
             ]
             row = {self._id: lead, "events": length, "next_best_action": answer.next_best_action or None}
             row |= {"actions": actions, "version": answer.version}
+            if self._explain:
+                row["reasons"] = [
+                    {
+                        "name": r.name,
+                        "event": r.position,
+                        "contribution": digits(r.contribution),
+                        "conversion": digits(r.conversion),
+                    }
+                    for r in reasons
+                ]
             self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class TableWriter:
     """For people: rounded, in columns of a fixed width."""
 
-    def __init__(self, out: TextIO, id_column: str, top: int) -> None:
+    def __init__(self, out: TextIO, id_column: str, top: int, explain: bool = False) -> None:
         self._out, self._top, self._width = out, top, max(12, len(id_column))
         then = "  then" if top > 1 else ""
         out.write(f"{id_column:<{self._width}}  events  {'next best action':<24}  likelihood  priority{then}\n")
 
-    def write(self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation]) -> None:
-        for lead, length, answer in zip(ids, lengths, answers, strict=True):
+    def write(
+        self, ids: Sequence[str], lengths: Sequence[int], answers: Sequence[Recommendation], why: Reasons
+    ) -> None:
+        for lead, length, answer, reasons in zip(ids, lengths, answers, why, strict=True):
             line = f"{lead:<{self._width}}  {length:>6}  "
             if not answer.actions:
                 self._out.write(f"{line}{'- (none is allowed)':<24}\n")
@@ -164,6 +194,13 @@ class TableWriter:
             then = ", ".join(f"{a.action} {a.probability:.1%} / {a.priority:.1f}" for a in others)
             line += f"{best.action:<24}  {best.probability:>10.1%}  {best.priority:>8.1f}  {then}"
             self._out.write(line.rstrip() + "\n")
+            for reason in reasons:
+                which = "" if reason.position is None else f" (event {reason.position})"
+                self._out.write(f"{'':<{self._width}}    {reason}{which}\n")
+
+
+def _ago(reason: EventReason) -> int | str:
+    return "" if reason.position is None else reason.position
 
 
 _WRITERS: dict[str, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "table": TableWriter}

@@ -18,10 +18,12 @@ from typing import Any, Literal, Protocol, TextIO
 
 from modules.features import Kind
 from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, opened, shown, written
-from serving.client import Client, LeadScore
+from serving.client import Client, LeadScore, Reason
 from serving.client.table import Chunk, LeadTable, Reading
 
 COLUMNS = ("score", "probability", "probability_low", "probability_high", "confidence", "version")
+REASONS = 3
+"""Reasons of each lead in the output."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class ScoreOptions:
     """What the command was asked.
 
     file: path, or "-" for standard input. format: of the output; a table on a terminal and CSV elsewhere by default.
-    id, dataset, skip_bad: how the input is read. The rest says whom to ask, as `serving.client.Client`.
+    id, dataset, skip_bad: how the input is read. explain: add the strongest reasons. The rest says whom to ask, as
+    `serving.client.Client`.
     """
 
     file: str
@@ -47,6 +50,7 @@ class ScoreOptions:
     token_file: Path | None = None
     tls: bool = False
     ca: Path | None = None
+    explain: bool = False
 
 
 def score(options: ScoreOptions) -> int:
@@ -67,56 +71,68 @@ def score(options: ScoreOptions) -> int:
         chunks = _noted(table)
         # JSON lines name their columns only now.
         beginning = list(itertools.islice(chunks, 1))
-        writer = _WRITERS[chosen](stack.enter_context(written(options.output)), table.id_column)
-        versions = _write(client, writer, itertools.chain(beginning, chunks))
+        writer = _WRITERS[chosen](stack.enter_context(written(options.output)), table.id_column, options.explain)
+        versions = _write(client, writer, itertools.chain(beginning, chunks), options.explain)
     _summary(table, options.model, versions, time.perf_counter() - begin)
     return 0
 
 
+Reasons = Sequence[Sequence[Reason]]
+"""Of each lead the strongest ones; none where they were not asked for."""
+
+
 class Writer(Protocol):
-    """Writes scores as they come."""
+    """Writes scores as they come; explain: with REASONS reasons each."""
 
-    def __init__(self, out: TextIO, id_column: str) -> None: ...
+    def __init__(self, out: TextIO, id_column: str, explain: bool = False) -> None: ...
 
-    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None: ...
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore], reasons: Reasons) -> None: ...
 
 
 class CsvWriter:
     """A header, then a line per lead."""
 
-    def __init__(self, out: TextIO, id_column: str) -> None:
+    def __init__(self, out: TextIO, id_column: str, explain: bool = False) -> None:
         self._csv = csv.writer(out, lineterminator="\n")
-        self._csv.writerow((id_column, *COLUMNS))
+        named = [f"{name}_{rank}" for rank in range(1, REASONS + 1) for name in ("reason", "contribution")]
+        self._csv.writerow((id_column, *COLUMNS, *(named if explain else ())))
 
-    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
-        self._csv.writerows(_values(i, s) for i, s in zip(ids, scores, strict=True))
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore], reasons: Reasons) -> None:
+        for i, s, why in zip(ids, scores, reasons, strict=True):
+            cells = [cell for reason in why for cell in (reason.feature, digits(reason.contribution))]
+            self._csv.writerow((*_values(i, s), *cells))
 
 
 class JsonLinesWriter:
     """A JSON object per lead."""
 
-    def __init__(self, out: TextIO, id_column: str) -> None:
-        self._out, self._keys = out, (id_column, *COLUMNS)
+    def __init__(self, out: TextIO, id_column: str, explain: bool = False) -> None:
+        self._out, self._keys, self._explain = out, (id_column, *COLUMNS), explain
 
-    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
-        for i, s in zip(ids, scores, strict=True):
-            self._out.write(json.dumps(dict(zip(self._keys, _values(i, s), strict=True)), ensure_ascii=False) + "\n")
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore], reasons: Reasons) -> None:
+        for i, s, why in zip(ids, scores, reasons, strict=True):
+            row: dict[str, Any] = dict(zip(self._keys, _values(i, s), strict=True))
+            if self._explain:
+                row["reasons"] = [{"feature": r.feature, "contribution": digits(r.contribution)} for r in why]
+            self._out.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class TableWriter:
     """For people: rounded, in columns of a fixed width."""
 
-    def __init__(self, out: TextIO, id_column: str) -> None:
+    def __init__(self, out: TextIO, id_column: str, explain: bool = False) -> None:
         self._out = out
         self._width = max(12, len(id_column))
         out.write(f"{id_column:<{self._width}}  score  probability         interval  confidence\n")
 
-    def write(self, ids: Sequence[object], scores: Sequence[LeadScore]) -> None:
-        for i, s in zip(ids, scores, strict=True):
+    def write(self, ids: Sequence[object], scores: Sequence[LeadScore], reasons: Reasons) -> None:
+        for i, s, why in zip(ids, scores, reasons, strict=True):
             self._out.write(
                 f"{i!s:<{self._width}}  {s.score:5.1f}  {s.probability:11.1%}  "
                 f"{f'{s.low:.1%} to {s.high:.1%}':>15}  {s.confidence:10.3f}\n"
             )
+            for reason in why:
+                self._out.write(f"{'':<{self._width}}    {reason}\n")
 
 
 _WRITERS: dict[str, type[Writer]] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "table": TableWriter}
@@ -127,7 +143,7 @@ def _values(identity: object, s: LeadScore) -> tuple[Any, ...]:
     return (identity, *map(digits, numbers), s.version)
 
 
-def _write(client: Client, writer: Writer, chunks: Iterator[Chunk]) -> list[int]:
+def _write(client: Client, writer: Writer, chunks: Iterator[Chunk], explain: bool) -> list[int]:
     """Returns the versions that answered; a new one may take over in the middle."""
     waiting: deque[Chunk] = deque()
 
@@ -137,10 +153,19 @@ def _write(client: Client, writer: Writer, chunks: Iterator[Chunk]) -> list[int]
             yield chunk.columns
 
     versions: dict[int, None] = {}
-    for scores in client.score_columns(columns()):
-        writer.write(waiting.popleft().ids, scores)
+    for scores, reasons in _answers(client, columns(), explain):
+        writer.write(waiting.popleft().ids, scores, reasons)
         versions.update(dict.fromkeys({s.version for s in scores}))
     return list(versions)
+
+
+def _answers(client: Client, columns: Iterator[Any], explain: bool) -> Iterator[tuple[list[LeadScore], Reasons]]:
+    if not explain:
+        for scores in client.score_columns(columns):
+            yield scores, [()] * len(scores)
+        return
+    for answers in client.explain_columns(columns):
+        yield [answer.score for answer in answers], [answer.reasons[:REASONS] for answer in answers]
 
 
 def _noted(table: LeadTable) -> Iterator[Chunk]:

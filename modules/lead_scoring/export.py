@@ -8,7 +8,11 @@ Signatures (n leads, n may be 0):
   regress: `inputs` string [n] -> outputs float32 [n], the probability; TensorFlow Serving's Regress.
   explain: `examples` -> feature string [n, k], contribution float32 [n, k] in log-odds, the largest absolute value
     first, equal ones in the order of the feature table; k is the number of raw features. bias and margin float32 [n]:
-    bias + the sum of a lead's contributions = margin, the log-odds before calibration. score, probability as above.
+    bias + the sum of a lead's contributions = margin, the log-odds before calibration. Beside them the five
+    outputs of serving_default.
+  matrix: the inputs of predict_columns -> matrix float32 [n, columns], what the native booster in assets.extra takes;
+    with a linear term also linear float32 [n, k], its contributions in the order of the feature table, and linear_bias
+    float32 [n]. For batch explanations and audits.
 """
 
 from __future__ import annotations
@@ -115,14 +119,12 @@ class LeadScoringModel(tf.Module):
             contributions += self._linear.contributions(effects)
         # Equal ones come in order of their index.
         order = tf.math.top_k(tf.abs(contributions), len(self._table)).indices
-        answer = calibrate_tensor(margin, self._calibration)
         return {
             "feature": tf.gather(tf.constant(list(self._table.names)), order),
             "contribution": tf.gather(contributions, order, batch_dims=1),
             "bias": tf.fill(tf.shape(margin), bias),
             "margin": margin,
-            "score": answer["score"],
-            "probability": answer["probability"],
+            **calibrate_tensor(margin, self._calibration),
         }
 
     def raw_columns(self, columns: Mapping[str, tf.Tensor]) -> dict[str, Any]:
@@ -170,12 +172,22 @@ class LeadScoringModel(tf.Module):
         def explain(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.explain(parse_raw(examples, self._spec))
 
+        @tf.function(input_signature=[columns])
+        def matrix(columns: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            features = self._transform(self.raw_columns(columns))[FEATURES]
+            found = {"matrix": self._of_trees(features)}
+            if self._linear is not None:
+                found["linear"] = self._linear.contributions(self._linear.effects(features))
+                found["linear_bias"] = tf.fill([tf.shape(features)[0]], float(self._linear.bias))
+            return found
+
         return {
             "serving_default": serving_default,
             "predict_columns": predict_columns,
             "classify": classify,
             "regress": regress,
             "explain": explain,
+            "matrix": matrix,
         }
 
 

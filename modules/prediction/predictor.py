@@ -30,13 +30,15 @@ class Predictor:
       model_dir: the SavedModel.
       signature: what to feed and fetch.
       threads: how many runs go on at once.
+      vectors: outputs may hold several values per lead, [rows, k].
 
     Raises:
       ConfigError: the model cannot be loaded.
     """
 
-    def __init__(self, model_dir: str | Path, signature: Signature, threads: int = 1) -> None:
+    def __init__(self, model_dir: str | Path, signature: Signature, threads: int = 1, vectors: bool = False) -> None:
         self.signature = signature
+        self._vectors = vectors
         self.threads = threads
         try:
             session = Session(model_dir)
@@ -72,7 +74,7 @@ class Predictor:
         found = {}
         for i, endpoint in enumerate(self.signature.outputs):
             values = parts[0][i] if len(parts) == 1 else np.concatenate([part[i] for part in parts])
-            if values.shape != (rows,):
+            if values.shape[:1] != (rows,) or (values.ndim > 1 and not self._vectors):
                 raise ConfigError(
                     f"output {endpoint.name!r} has shape {list(values.shape)} for {rows} leads; expected [{rows}]"
                 )

@@ -26,7 +26,8 @@ from modules.prediction import inputs, predictor, report, shards
 from modules.prediction.inputs import InputFile
 from modules.prediction.predictor import Predictor
 from modules.prediction.report import Counts, FileResult, Place
-from modules.prediction.versions import ModelVersion, Signature
+from modules.prediction.tree_shap import TreeShap
+from modules.prediction.versions import Endpoint, ModelVersion, Signature
 
 METRICS = "batch_prediction"
 
@@ -43,6 +44,7 @@ class Job:
       staging: folder that all workers reach; shards, joined files and results lie there.
       threads: per worker.
       block_bytes: CSV text that is read, scored and written at once.
+      explained: columns that explaining adds to those of the signature; none where predictions are not explained.
     """
 
     files: tuple[InputFile, ...]
@@ -52,9 +54,11 @@ class Job:
     staging: Path
     threads: int
     block_bytes: int = BLOCK_BYTES
+    explained: tuple[Endpoint, ...] = ()
 
     def schema(self, number: int) -> pa.Schema:
-        return shards.output_schema(self.files[number].dataset.id_feature, self.signature)
+        columns = Signature(self.signature.inputs, (*self.signature.outputs, *self.explained))
+        return shards.output_schema(self.files[number].dataset.id_feature, columns)
 
     def shard(self, place: Place) -> Path:
         return self.staging / "-".join(f"{n:06d}" for n in place)
@@ -92,20 +96,31 @@ class Outcome:
     details: tuple[str, ...] = ()
 
 
-class SavedModelHandler(ModelHandler[Leads, Scored, Predictor]):
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker keeps: the model, and what explains it if that is asked for."""
+
+    predict: Predictor
+    explain: TreeShap | None = None
+
+
+class SavedModelHandler(ModelHandler[Leads, Scored, Loaded]):
     """A published version for `RunInference`, which keeps one per process and measures it."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
         self.job = job
 
-    def load_model(self) -> Predictor:
-        return predictor.load(self.job.model.path, self.job.signature, self.job.threads)
+    def load_model(self) -> Loaded:
+        explain = TreeShap(self.job.model, self.job.threads) if self.job.explained else None
+        return Loaded(predictor.load(self.job.model.path, self.job.signature, self.job.threads), explain)
 
     def run_inference(
-        self, batch: Leads, model: Predictor, inference_args: dict[str, Any] | None = None
+        self, batch: Leads, model: Loaded, inference_args: dict[str, Any] | None = None
     ) -> Iterable[Scored]:
-        return [Scored(batch, model(batch.block.columns, batch.block.rows))]
+        columns, rows = batch.block.columns, batch.block.rows
+        outputs = model.predict(columns, rows)
+        return [Scored(batch, outputs if model.explain is None else outputs | model.explain(columns, rows))]
 
     def should_skip_batching(self) -> bool:
         return True

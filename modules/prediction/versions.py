@@ -108,8 +108,8 @@ def read_signature(model: ModelVersion, name: str = SIGNATURE) -> Signature:
     )
 
 
-def check_inputs(model: ModelVersion, signature: Signature, dataset: Dataset) -> None:
-    """ConfigError unless the dataset's features are what the model takes, by name and kind."""
+def check_inputs(model: ModelVersion, signature: Signature, dataset: Dataset, more: tuple[Endpoint, ...] = ()) -> None:
+    """ConfigError unless the dataset's features are what the model takes, by name and kind; more: output columns."""
     kinds = {feature.name: feature.kind for feature in dataset.table}
     taken = {endpoint.name: endpoint.dtype for endpoint in signature.inputs}
     wrong = [f"{name}: the model takes it, the dataset has no such feature" for name in taken.keys() - kinds.keys()]
@@ -122,7 +122,7 @@ def check_inputs(model: ModelVersion, signature: Signature, dataset: Dataset) ->
             f"{model} was not trained on the features of dataset {dataset.name!r}",
             [*sorted(wrong), "--dataset or --version picks the ones that belong together"],
         )
-    names = [dataset.id_feature, *(o.name for o in signature.outputs), "model", "version"]
+    names = [dataset.id_feature, *(o.name for o in (*signature.outputs, *more)), "model", "version"]
     if len(set(names)) < len(names):
         raise ConfigError(
             f"dataset {dataset.name!r}: the id column {dataset.id_feature!r} has the name of a column of the output",

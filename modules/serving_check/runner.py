@@ -163,7 +163,8 @@ class ServingCheck:
         for (name, size), outputs in answers.items():
             if not size:
                 continue
-            self._judge(f"{name} is finite", checks.finite_fault(outputs))
+            finite = {key: value for key, value in outputs.items() if key not in self.settings.may_be_missing}
+            self._judge(f"{name} is finite", checks.finite_fault(finite))
             self._judge(f"{name} is in range", checks.range_fault(outputs, self.settings.ranges))
             if ranking.ACTIONS in outputs:
                 self._judge(f"{name} ranks its actions", ranking.order_fault(outputs))

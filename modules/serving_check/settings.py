@@ -61,8 +61,11 @@ class ServingCheckSettings(BaseModel):
     )
     adds_up_tolerance: float = Field(default=1e-4, gt=0, description="of these sums, absolute")
     evaluation_signatures: tuple[str, ...] = Field(
-        default=("distribution", "evaluation_features"),
-        description="signatures for the Evaluator alone: no warm-up requests, not timed, may read ignored_features",
+        default=("distribution", "evaluation_features", "matrix"),
+        description="signatures for batch jobs alone: no warm-up requests, not timed, may read ignored_features",
+    )
+    may_be_missing: tuple[str, ...] = Field(
+        default=("matrix",), description="outputs that hold inputs, so that NaN is a value that was missing"
     )
     ignored_features: tuple[str, ...] = Field(
         default=(),

@@ -13,18 +13,23 @@ from serving.client.answers import (
 )
 from serving.client.client import Client
 from serving.client.errors import ClientError, LeadError, SettingError
+from serving.client.explanations import ActionExplanation, EventReason, LeadExplanation, Reason
 from serving.client.leads import Feature, Features
 from serving.client.transport import Tls
 
 __all__ = [
+    "ActionExplanation",
     "Client",
     "ClientError",
+    "EventReason",
     "Feature",
     "Features",
     "LeadError",
+    "LeadExplanation",
     "LeadScore",
     "ModelMetadata",
     "RankedAction",
+    "Reason",
     "Recommendation",
     "SettingError",
     "Signature",

@@ -97,7 +97,7 @@ def lead_scores(response: predict_pb2.PredictResponse, rows: int) -> list[LeadSc
       ClientError: the model answered something else than a lead-scoring model does.
     """
     model, version = response.model_spec.name, response.model_spec.version.value
-    columns = [_column(response, key, rows, _SCORE_OUTPUTS, "lead-scoring")[0] for key in _SCORE_OUTPUTS]
+    columns = [values_of(response, key, rows, _SCORE_OUTPUTS, "lead-scoring")[0] for key in _SCORE_OUTPUTS]
     return [
         LeadScore(score, probability, low, high, confidence, model, version)
         for score, probability, low, high, confidence in zip(*columns, strict=True)
@@ -110,7 +110,7 @@ def recommendations(response: predict_pb2.PredictResponse, rows: int) -> list[Re
       ClientError: the model answered something else than a recommendation model does.
     """
     model, version = response.model_spec.name, response.model_spec.version.value
-    found = [_column(response, key, rows, _ACTION_OUTPUTS, "recommendation") for key in _ACTION_OUTPUTS]
+    found = [values_of(response, key, rows, _ACTION_OUTPUTS, "recommendation") for key in _ACTION_OUTPUTS]
     (names, width), (probabilities, _), (priorities, _), (best, _) = found
     if {len(names), len(probabilities), len(priorities)} != {rows * width}:
         raise ClientError(f"{model} version {version} answers actions and probabilities of different lengths")
@@ -166,7 +166,7 @@ def _shape(shape: Any) -> tuple[int | None, ...] | None:
     return None if shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in shape.dim)
 
 
-def _column(
+def values_of(
     response: predict_pb2.PredictResponse, key: str, rows: int, expected: tuple[str, ...], kind: str
 ) -> tuple[list[Any], int]:
     """Values of an output, row-major, and how many there are per lead."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
@@ -18,16 +16,17 @@ from modules.native.protos import (
     predict_pb2,
     prediction_service_pb2_grpc,
 )
-from serving.client import answers, tensors
+from serving.client import answers
 from serving.client.answers import LeadScore, ModelMetadata, Recommendation, VersionStatus
+from serving.client.chunks import column_chunks, columns_of, in_order, input_for_examples
 from serving.client.errors import ClientError, SettingError
-from serving.client.journeys import flattened
+from serving.client.explanations import ActionExplanation, LeadExplanation, action_explanations, lead_explanations
 from serving.client.leads import Columns, Features, Lead
-from serving.client.rows import COLUMNS, EXAMPLES, ExampleRows, Known, LeadRows, Rows
+from serving.client.rows import COLUMNS, EXAMPLES, EXPLAIN, ExampleRows, Known, LeadRows, Rows, RowsToExplain
 from serving.client.transport import Tls, Transport
 
-PARALLEL = 2
-"""Requests on the way at the same time when there are several: one is encoded here while another is computed there."""
+EXPLAINED_ACTIONS = 32
+"""Leads per request whose recommended actions are explained: each asks the network some hundred times."""
 
 # tensorflow/core/kernels/batching_util: what a server with batching says of a request above its max_batch_size.
 _TOO_LARGE = re.compile(r"larger than maximum input batch size (\d+)")
@@ -36,7 +35,6 @@ _TOO_LARGE = re.compile(r"larger than maximum input batch size (\d+)")
 _STALE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
 
 T = TypeVar("T")
-C = TypeVar("C")
 
 
 class Client:
@@ -147,6 +145,49 @@ class Client:
         """
         return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, answers.recommendations)))
 
+    def explain(self, leads: Iterable[Lead], *, ignore: Collection[str] | bool = ()) -> list[LeadExplanation]:
+        """Scores leads and says why.
+
+        >>> with Client() as client:  # doctest: +SKIP
+        ...     (answer,) = client.explain([{"age": 42, "state": "CA", "visits": 3}])
+        ...     str(answer.reasons[0])
+        'visits raises the odds 1.84 times'
+
+        Args:
+          leads, ignore: as `score`.
+
+        Returns:
+          One explanation per lead, in order; the reasons of each by size.
+
+        Raises:
+          LeadError, ClientError: as `score`; a version that does not explain itself.
+        """
+        return list(itertools.chain.from_iterable(self._ask_leads(leads, ignore, lead_explanations, explain=True)))
+
+    def explain_actions(self, leads: Iterable[Lead], *, ignore: Collection[str] | bool = ()) -> list[ActionExplanation]:
+        """Says what the next best actions of leads rest on; takes some milliseconds per lead.
+
+        Args:
+          leads, ignore: as `recommend`.
+
+        Returns:
+          One explanation per lead, in order.
+
+        Raises:
+          LeadError, ClientError: as `recommend`; a version that does not explain itself.
+        """
+        asked = self._ask_leads(leads, ignore, action_explanations, explain=True, most=EXPLAINED_ACTIONS)
+        return list(itertools.chain.from_iterable(asked))
+
+    def explain_columns(self, chunks: Iterable[Columns]) -> Iterator[list[LeadExplanation]]:
+        """As `score_columns`, with the reasons."""
+        return in_order(map(RowsToExplain, column_chunks(chunks)), lambda chunk: self._ask(chunk, lead_explanations))
+
+    def explain_examples(self, chunks: Iterable[Sequence[bytes]]) -> Iterator[list[ActionExplanation]]:
+        """As `recommend_examples`, what the answers rest on; at most `EXPLAINED_ACTIONS` leads in a chunk are quick."""
+        rows = (RowsToExplain(ExampleRows(chunk)) for chunk in chunks)
+        return in_order(rows, lambda chunk: self._ask(chunk, action_explanations))
+
     def recommend_examples(self, chunks: Iterable[Sequence[bytes]]) -> Iterator[list[Recommendation]]:
         """Ranks the next actions for leads in chunks; reads and holds no more than a few at a time.
 
@@ -159,7 +200,7 @@ class Client:
         Raises:
           ClientError: as `recommend`.
         """
-        return _in_order(map(ExampleRows, chunks), lambda rows: self._ask(rows, answers.recommendations))
+        return in_order(map(ExampleRows, chunks), lambda rows: self._ask(rows, answers.recommendations))
 
     def score_columns(self, chunks: Iterable[Columns]) -> Iterator[list[LeadScore]]:
         """Scores tables in chunks; reads and holds no more than a few at a time.
@@ -175,18 +216,7 @@ class Client:
           LeadError: a wrong value; the index counts over all chunks.
           ClientError: as `score`.
         """
-
-        def rows() -> Iterator[LeadRows]:
-            first = 0
-            for columns in chunks:
-                lengths = sorted({len(column) for column in columns.values()})
-                if len(lengths) > 1:
-                    raise ClientError(f"expected columns of the same length, received lengths {lengths}")
-                count = lengths[0] if lengths else 0
-                yield LeadRows(partial(_same, columns), first, 0, count)
-                first += count
-
-        return _in_order(rows(), lambda chunk: self._ask(chunk, answers.lead_scores))
+        return in_order(column_chunks(chunks), lambda chunk: self._ask(chunk, answers.lead_scores))
 
     def features(self) -> Features:
         """The raw features that the model takes; asked once and kept until the version changes.
@@ -219,16 +249,19 @@ class Client:
         leads: Iterable[Lead],
         ignore: Collection[str] | bool,
         read: Callable[[predict_pb2.PredictResponse, int], list[T]],
+        explain: bool = False,
+        most: int | None = None,
     ) -> Iterator[list[T]]:
         source = iter(leads)
 
-        def rows() -> Iterator[LeadRows]:
+        def rows() -> Iterator[Rows]:
             first = 0
-            while chunk := list(itertools.islice(source, self.max_batch)):
-                yield LeadRows(partial(_columns, chunk, first, ignore), first, 0, len(chunk))
+            while chunk := list(itertools.islice(source, min(self.max_batch, most or self.max_batch))):
+                found = LeadRows(partial(columns_of, chunk, first, ignore), first, 0, len(chunk))
+                yield RowsToExplain(found) if explain else found
                 first += len(chunk)
 
-        return _in_order(rows(), lambda chunk: self._ask(chunk, read))
+        return in_order(rows(), lambda chunk: self._ask(chunk, read))
 
     def _ask(self, rows: Rows, read: Callable[[predict_pb2.PredictResponse, int], list[T]]) -> list[T]:
         if not len(rows):
@@ -273,12 +306,10 @@ class Client:
                 f"it has: {', '.join(sorted(n for n in signatures if not n.startswith('__')))}"
             )
         features = Features.of(signatures[COLUMNS], where)
-        inputs = dict(signatures[EXAMPLES].inputs) if EXAMPLES in signatures else {}
-        name, info = next(iter(inputs.items()), (None, None))
-        examples = name if len(inputs) == 1 and info is not None and info.dtype == tensors.STRING else None
+        examples, explains = (input_for_examples(signatures, name) for name in (EXAMPLES, EXPLAIN))
         if examples is None and not features.flat:
             raise ClientError(f"{where} has no signature {EXAMPLES!r} that takes tf.Examples, and features with lists")
-        self._known = known = Known(spec.version.value, features, examples)
+        self._known = known = Known(spec.version.value, features, examples, explains)
         return known
 
     def _signatures(self) -> tuple[model_pb2.ModelSpec, dict]:
@@ -289,34 +320,3 @@ class Client:
         found = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
         return response.model_spec, dict(found.signature_def)
-
-
-def _columns(leads: Sequence[Lead], first: int, ignore: Collection[str] | bool, features: Features) -> Columns:
-    return features.columns(flattened(leads, features, first, ignore), first, ignore)
-
-
-def _same(columns: Columns, _: Features) -> Columns:
-    return columns
-
-
-def _in_order(chunks: Iterator[C], answer: Callable[[C], list[T]]) -> Iterator[list[T]]:
-    """Answers of chunks, several computed at a time; the first to fail ends it."""
-    first = next(chunks, None)
-    if first is None:
-        return
-    second = next(chunks, None)
-    if second is None:
-        yield answer(first)
-        return
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="client") as pool:
-        pending: deque[Future[list[T]]] = deque()
-        try:
-            for chunk in itertools.chain((first, second), chunks):
-                pending.append(pool.submit(answer, chunk))
-                if len(pending) > PARALLEL:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
