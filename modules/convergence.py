@@ -33,7 +33,7 @@ class CheckSettings(BaseModel):
 
     model_config = FROZEN
     max_gap: float = Field(
-        default=0.3,
+        default=0.5,
         ge=0,
         le=1,
         description="training loss may be lower than validation loss by this share of the latter",
@@ -62,8 +62,14 @@ class CheckSettings(BaseModel):
 
 
 class EpochCheckSettings(CheckSettings):
-    """The same for a network, whose steps are epochs."""
+    """The same for a network, whose steps are epochs and whose losses part less than those of trees."""
 
+    max_gap: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="training loss may be lower than validation loss by this share of the latter",
+    )
     first_steps: int = Field(default=1, ge=0, description="a training that is best so early learned too much a step")
 
 
