@@ -10,7 +10,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from modules.dataset import Dataset
 from modules.encoding import dates
+from modules.encoding.batch import Batch
+from modules.journeys.dataset import JourneyDataset
+from modules.transform_config import TransformConfig
+from modules.transform_features import transformed_features
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -170,3 +175,47 @@ def test_a_row_gives_the_same_bits_alone_and_in_a_batch(rows: list[list[str]]) -
     together = columns(rows, [every] * 3, [1, 2, None])
     alone = np.concatenate([columns([row], [every] * 3, [1, 2, None]) for row in rows])
     assert together.tobytes() == alone.tobytes()
+
+
+def table(*features: dict[str, object]) -> TransformConfig:
+    return TransformConfig(
+        dataset=Dataset.model_validate(
+            {"name": "leads", "files": ["x.csv"], "label": {"column": "won"}, "features": features}
+        )
+    )
+
+
+def test_columns_of_the_feature_table_stand_where_the_matrix_has_them() -> None:
+    config = table(
+        {"name": "created", "kind": "date", "parts": ["hour"]},
+        {"name": "price", "kind": "numeric"},
+        {"name": "seen", "kind": "date", "reference": "created", "parts": ["weekday", "age"]},
+    )
+    found = transformed_features(config, {})
+    assert [(f.name, f.raw) for f in found] == [
+        ("price", ("price",)), ("created:hour_sin", ("created",)), ("created:hour_cos", ("created",)),
+        ("seen:age", ("seen", "created")), ("seen:weekday_sin", ("seen",)), ("seen:weekday_cos", ("seen",)),
+    ]  # fmt: skip
+    rows = dates.rows(config)
+    inputs = {
+        "created": tf.SparseTensor([[0, 0], [2, 0]], ["2026-01-05T06:00:00", "2026-01-06"], [3, 1]),
+        "seen": tf.constant(["2026-01-04", "2026-01-04", ""]),
+    }
+    made = dates.encode(rows, Batch(inputs, config)).numpy()
+    sunday = circle(6, 7)
+    expected = [[1, 0, 1.25, *sunday], [np.nan, np.nan, np.nan, *sunday], [0, 1, *[np.nan] * 3]]
+    np.testing.assert_allclose(made, np.float32(expected), atol=1e-7)
+
+
+def test_a_reference_must_be_another_date() -> None:
+    with pytest.raises(ValueError, match="reference names 'price', which is numeric"):
+        table({"name": "price", "kind": "numeric"}, {"name": "seen", "kind": "date", "reference": "price"})
+
+
+def test_journeys_refuse_dates() -> None:
+    date = {"name": "seen", "kind": "date"}
+    events = {"files": ["x.csv"], "lead": "lead", "time": "time", "action": "action"}
+    with pytest.raises(ValueError, match="feature 'seen': features of a journey's lead know no kind 'date'"):
+        JourneyDataset.model_validate({"name": "j", "events": events, "features": [date]})
+    with pytest.raises(ValueError, match="feature 'seen': event features of journeys know no kind 'date'"):
+        JourneyDataset.model_validate({"name": "j", "events": {**events, "features": [date]}})
