@@ -251,7 +251,7 @@ def test_every_option(folders):
 
 
 @pytest.mark.slow
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(tables(), st.sampled_from(["index", "one_hot"]), st.integers(0, 1000))
 def test_random_options(folders, rows, categorical, seed):
     model = LeadScoringSettings(categorical=categorical, max_one_hot=5, text_words=20)
