@@ -221,4 +221,6 @@ def _age(seconds: tf.Tensor, known: tf.Tensor, references: Sequence[int | None])
 def _circle(size: int) -> np.ndarray:
     """sin and cos of 2 pi i / size: float32 [size, 2]."""
     angle = 2 * np.pi * np.arange(size) / size
-    return np.stack([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
+    points = np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    # The sine of pi is 0, that of the nearest double is not.
+    return np.where(np.abs(points) < 1e-12, 0, points).astype(np.float32)
