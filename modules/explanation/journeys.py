@@ -51,7 +51,7 @@ def journey_importance(
     model = tf.saved_model.load(str(model_dir))
     if "distribution" not in model.signatures:
         raise DataError(f"{model_dir} has no signature 'distribution'; expected a recommendation model of this project")
-    place = {action.encode(): i for i, action in enumerate(Manifest.load(model_dir).layout.actions)}
+    place: dict[object, int] = {action.encode(): i for i, action in enumerate(Manifest.load(model_dir).layout.actions)}
     batch = decode(records)
     classes = np.array([place.get(action, -1) for action in first_values(batch, names.NEXT_ACTION)], np.int64)
     batch = batch.take(pa.array(np.flatnonzero(classes >= 0)))

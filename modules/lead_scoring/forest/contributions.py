@@ -83,8 +83,14 @@ def build_leaf_tables(forest: ForestArrays, shares: NDArray[np.float64]) -> Leaf
         column.append(forest.feature[above])
         change.append(mean[here].astype(np.float64) - mean[above])
         here = above
-    steps = (np.concatenate([np.zeros(0, np.int64), *part]) for part in (leaf, column, change))
-    feature, value = _merged(*steps, shares, len(leaves))
+    none = np.zeros(0, np.int64)
+    feature, value = _merged(
+        np.concatenate([none, *leaf]),
+        np.concatenate([none, *column]),
+        np.concatenate([none, *change]),
+        shares,
+        len(leaves),
+    )
     leaf_of = np.zeros(forest.num_nodes, np.int32)
     leaf_of[leaves] = np.arange(len(leaves))
     bias = np.float64(forest.base_margin) + mean[forest.roots].sum(dtype=np.float64)
