@@ -25,7 +25,7 @@ from modules.tuning.models import LEAD_SCORING, RECOMMENDATION
 from modules.tuning.settings import TuningSettings
 from modules.tuning.space import tunes
 from modules.validation.check import check_dataset
-from modules.validation.settings import ValidationSettings
+from modules.validation.settings import NextActionValidationSettings, ValidationSettings
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
 PROJECT = Path(__file__).resolve().parent.parent
@@ -103,6 +103,7 @@ class RecommendationConfig(PipelineConfig):
 
     kind: Literal["recommendation"]
     model: RecommendationSettings = RecommendationSettings()
+    validation: NextActionValidationSettings = NextActionValidationSettings()
     tuning: Annotated[TuningSettings | None, AfterValidator(tunes(RECOMMENDATION))] = Field(
         default=None, description="the search for settings; null: those of `model` as they are"
     )

@@ -160,7 +160,7 @@ def create_pipeline(run: Run, dataset_version: str, *, enable_cache: bool = True
         "schema": schema,
         "module_path": "modules.evaluation.extractors",
     }
-    if folds is None or not isinstance(config, LeadScoringConfig):
+    if folds is None:
         evaluator = add(components.Evaluator(**evaluator_inputs))
     else:
         evaluator = add(
@@ -245,7 +245,7 @@ def _cross_validation(
 ) -> CrossValidation | None:
     """The folds, on raw examples of everything but the test part."""
     config = run.config
-    if not isinstance(config, LeadScoringConfig) or config.validation.folds is None:
+    if config.validation.folds is None:
         return None
     return CrossValidation(
         examples=examples,
@@ -254,7 +254,7 @@ def _cross_validation(
         custom_config=settings,
         settings=config.validation,
         splits=[split for split in SPLITS if split != EVALUATED_SPLIT],
-        threshold=config.evaluation.threshold,
+        threshold=config.evaluation.threshold if isinstance(config, LeadScoringConfig) else 0.5,
         hyperparameters=best_hyperparameters,
     )
 

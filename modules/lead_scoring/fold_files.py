@@ -8,7 +8,6 @@ from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.runners.portability import fn_api_runner
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from modules import progress
@@ -23,6 +22,7 @@ from modules.transform_config import TransformConfig
 from modules.transform_features import transformed_features, vocabulary_names
 from modules.transform_graph import write_graph
 from modules.validation import folds, records
+from modules.validation.beam import in_process
 from modules.validation.settings import ValidationSettings
 from modules.vocabulary import read_vocabularies
 
@@ -52,7 +52,7 @@ def prepare_folds(
       ConfigError: the settings ask for a column that the examples do not have.
       DataError: there are too few rows for so many folds, or a part of a fold has no rows, or only one class.
     """
-    make_pipeline = make_pipeline or _in_process
+    make_pipeline = make_pipeline or in_process
     k = settings.folds or 1
     total = k * settings.repeats
     found = records.scan(files_of(patterns), schema, key_columns(settings, config.dataset))
@@ -106,8 +106,3 @@ def _prepare(
         shutil.rmtree(folder / used, ignore_errors=True)
     assert HELD_OUT in rows
     return Fold(index, rows, features, folder, left_out, times)
-
-
-def _in_process() -> beam.Pipeline:
-    # Naming the runner keeps Beam from trying others first.
-    return beam.Pipeline(runner=fn_api_runner.FnApiRunner())

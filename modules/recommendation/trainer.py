@@ -85,7 +85,7 @@ def run_fn(fn_args: FnArgs) -> None:
         clock.lap("fit")
         progress.report(0, 0, "calibrating")
         found = {split: predict(networks, part) for split, part in parts.items() if split != "train" and len(part)}
-        calibration = _calibrate(found.get("calibration"), dataset)
+        calibration = calibrate(found.get("calibration"), dataset)
         clock.lap("calibrate")
         # The naive predictors see what the network saw last.
         seen = concatenate([parts["train"], parts["validation"]]) if refit else parts["train"]
@@ -153,7 +153,7 @@ def _read(
     return found
 
 
-def _calibrate(held_out: Predicted | None, dataset: JourneyDataset) -> calibrations.Calibration:
+def calibrate(held_out: Predicted | None, dataset: JourneyDataset) -> calibrations.Calibration:
     """On the calibration part; without one (`split.calibration: 0`) the networks' probabilities stay what they are."""
     if held_out is None and dataset.split.calibration == 0:
         return calibrations.uncalibrated(dataset.outcome is not None)

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from modules.evaluation.families import BINARY, MetricFamily
+from modules.evaluation.families import BINARY, NEXT_ACTION, MetricFamily
 from modules.evaluation.settings import Bounds, require_known
 
 Method = Literal["random", "stratified", "group", "time"]
@@ -70,3 +70,16 @@ class ValidationSettings(BaseModel):
     def without_bounds(self) -> ValidationSettings:
         """What the folds depend on; another bound is no reason to fit them again."""
         return self.model_copy(update={"min": {}, "max": {}})
+
+
+class NextActionValidationSettings(ValidationSettings):
+    """The same for journeys: folds are cut by lead, all decisions of a lead stand on one side.
+
+    A network keeps all cores busy, so folds are trained one after another.
+    """
+
+    family: ClassVar[MetricFamily] = NEXT_ACTION
+
+    method: Literal["group"] = Field(default="group", description="leads stay together")
+    group: Literal["lead"] | None = Field(default="lead", description="what stays together")
+    workers: Literal[1] | None = Field(default=None, description="folds are trained one after another")

@@ -63,11 +63,11 @@ class CrossValidation(base_component.BaseComponent):
         Args:
           examples: raw examples.
           schema: of the examples.
-          kind: of the model, as in the model file: `lead_scoring`.
+          kind: of the model, as in the model file: `lead_scoring` or `recommendation`.
           custom_config: what Transform and Trainer are told: dataset and model settings as JSON.
           settings: how the rows are cut; its bounds are ignored.
           splits: parts of the examples to cut into folds; the test part is none of them.
-          threshold: decision threshold of accuracy, precision and recall.
+          threshold: of lead scoring, decision threshold of accuracy, precision and recall.
           hyperparameters: of the Tuner, laid over the model settings.
         """
         super().__init__(

@@ -13,10 +13,13 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from modules.lead_scoring.cross_validation import cross_validate
+from modules.lead_scoring import cross_validation as lead_scoring
+from modules.recommendation import cross_validation as recommendation
+from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.transform_config import TransformConfig
 from modules.tuning.hyperparameters import tuned
-from modules.validation.settings import ValidationSettings
+from modules.validation.report import CrossValidationReport
+from modules.validation.settings import NextActionValidationSettings, ValidationSettings
 
 EXAMPLES_KEY = "examples"
 SCHEMA_KEY = "schema"
@@ -44,20 +47,15 @@ class Executor(base_executor.BaseExecutor):
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         schema_file = io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict[SCHEMA_KEY]))
         output = artifact_utils.get_single_instance(output_dict[REPORT_KEY])
-        config = TransformConfig.from_custom_config(json.loads(exec_properties[CONFIG_KEY]))
-        effective, found_by_tuner = tuned(config.model, _hyperparameters(input_dict))
-        config = config.model_copy(update={"model": effective})
         available = artifact_utils.decode_split_names(examples.split_names)
         splits = [s for s in json.loads(exec_properties[SPLITS_KEY]) if s in available]
         with tempfile.TemporaryDirectory(prefix="folds-") as folder:
-            report = cross_validate(
+            report = _cross_validate(
                 {split: [f"{artifact_utils.get_split_uri([examples], split)}/*"] for split in splits},
                 io_utils.SchemaReader().read(schema_file),
-                config,
-                ValidationSettings.model_validate_json(exec_properties[SETTINGS_KEY]),
+                exec_properties,
+                _hyperparameters(input_dict),
                 Path(folder),
-                threshold=exec_properties[THRESHOLD_KEY],
-                hyperparameters=found_by_tuner,
             )
         for line in report.lines():
             logging.info("%s", line)
@@ -66,6 +64,38 @@ class Executor(base_executor.BaseExecutor):
             figures = {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
             for key, figure in figures.items():
                 output.set_float_custom_property(key, figure)
+
+
+def _cross_validate(
+    patterns: dict[str, list[str]],
+    schema: Any,
+    exec_properties: dict[str, Any],
+    hyperparameters: dict[str, Any] | None,
+    folder: Path,
+) -> CrossValidationReport:
+    custom_config, chosen = json.loads(exec_properties[CONFIG_KEY]), exec_properties[SETTINGS_KEY]
+    if exec_properties[KIND_KEY] == "recommendation":
+        journeys = JourneyTransformConfig.from_custom_config(custom_config)
+        network, found = tuned(journeys.model, hyperparameters)
+        return recommendation.cross_validate(
+            patterns,
+            schema,
+            journeys.model_copy(update={"model": network}),
+            NextActionValidationSettings.model_validate_json(chosen),
+            folder,
+            hyperparameters=found,
+        )
+    leads = TransformConfig.from_custom_config(custom_config)
+    trees, found = tuned(leads.model, hyperparameters)
+    return lead_scoring.cross_validate(
+        patterns,
+        schema,
+        leads.model_copy(update={"model": trees}),
+        ValidationSettings.model_validate_json(chosen),
+        folder,
+        threshold=exec_properties[THRESHOLD_KEY],
+        hyperparameters=found,
+    )
 
 
 def _hyperparameters(input_dict: Artifacts) -> dict[str, Any] | None:
