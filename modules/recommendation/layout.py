@@ -44,3 +44,8 @@ class Layout(BaseModel):
     event_numbers: tuple[str, ...] = ()
     lead_codes: tuple[Codes, ...] = ()
     lead_numbers: tuple[str, ...] = ()
+
+
+def missing_name(name: str) -> str:
+    """Name of the column that is 1 where a number is missing."""
+    return f"{name}=?"

@@ -28,6 +28,7 @@ from modules.encoding import numeric
 from modules.encoding.numeric import NUMBERS, Numbers
 from modules.errors import ConfigError
 from modules.features import Feature
+from modules.recommendation.layout import missing_name
 
 LIMIT = 5.0
 """Scaled numbers are clipped to plus or minus this many deviations."""
@@ -47,11 +48,6 @@ def number_names(rows: Sequence[Feature]) -> tuple[str, ...]:
         *(missing_name(row.name) for row in rows),
         *(f"{row.name}#clipped" for row in rows if row.clip is not None),
     )
-
-
-def missing_name(name: str) -> str:
-    """Name of the column that is 1 where a number is missing."""
-    return f"{name}=?"
 
 
 def analyzers(rows: Sequence[Feature]) -> list[Numbers]:

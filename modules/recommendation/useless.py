@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.convergence import Finding
-from modules.recommendation.layout import MISSING, Layout
-from modules.recommendation.numbers import missing_name
+from modules.recommendation.layout import MISSING, Layout, missing_name
 from modules.recommendation.sequences import Sequences
 
 MAX_MISSING = 0.99

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -300,9 +301,14 @@ def attempt(read: Callable[[], T], what: str) -> T | Absent:
     try:
         return read()
     except AiqleadsError as error:
-        return Absent(f"{what} cannot be shown: {error}")
+        return Absent(f"{what} cannot be shown: {_without_folders(str(error))}")
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        return Absent(f"{what} cannot be shown: {type(error).__name__}: {str(error).splitlines()[0][:200]}")
+        return Absent(f"{what} cannot be shown: {type(error).__name__}: {_without_folders(str(error))[:200]}")
+
+
+def _without_folders(text: str) -> str:
+    """The first line, with the folders of paths left out: they tell who ran it, and where."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/:]+/)+", "…/", text.splitlines()[0] if text else "")
 
 
 def _plot_data(values: Mapping[str, Any]) -> PlotData:
