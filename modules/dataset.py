@@ -109,6 +109,10 @@ class Split(BaseModel):
             raise ValueError(f"test + calibration = {self.test + self.calibration:g} leaves nothing to train on")
         if self.method == "column" and not self.column:
             raise ValueError("method column needs `column`")
+        if self.gap_days and self.method != "time":
+            raise ValueError(f"gap_days goes with method time; the method is {self.method}")
+        if self.stratify and self.method != "hash":
+            raise ValueError(f"stratify goes with method hash; the method is {self.method}")
         return self
 
 

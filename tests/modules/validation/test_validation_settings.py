@@ -6,11 +6,11 @@ import signal
 import pytest
 from pydantic import ValidationError
 
-from modules.dataset import Dataset, Label, PersonalData, TimeColumn
+from modules.dataset import Dataset, Label, PersonalData, Split, TimeColumn
 from modules.errors import ConfigError, DataError
 from modules.features import Feature, Kind
 from modules.validation.check import check_dataset
-from modules.validation.settings import ValidationSettings
+from modules.validation.settings import NextActionValidationSettings, ValidationSettings
 from modules.validation.workers import cores, fit_all, processes, threads
 
 DATASET = Dataset(
@@ -39,6 +39,27 @@ DATASET = Dataset(
 def test_settings_that_contradict_each_other_are_refused(values, message):
     with pytest.raises(ValidationError, match=message):
         ValidationSettings(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gap_days": 7}, "gap_days goes with method time; the method is hash"),
+        ({"method": "order", "gap_days": 7}, "gap_days goes with method time; the method is order"),
+        ({"method": "time", "stratify": True}, "stratify goes with method hash; the method is time"),
+    ],
+)
+def test_a_hold_out_refuses_what_its_method_would_ignore(values, message):
+    with pytest.raises(ValidationError, match=message):
+        Split(**values)
+
+
+def test_folds_of_journeys_are_cut_by_lead_and_nothing_else():
+    assert NextActionValidationSettings(folds=3).group == "lead"
+    assert NextActionValidationSettings(folds=3, min={"accuracy": 0.5}).min == {"accuracy": 0.5}
+    for wrong in ({"method": "stratified"}, {"workers": 4}, {"min": {"auc": 0.5}}):
+        with pytest.raises(ValidationError):
+            NextActionValidationSettings(folds=3, **wrong)
 
 
 def test_another_bound_is_no_reason_to_fit_again():
