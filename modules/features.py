@@ -7,6 +7,7 @@ keeps a second list of column names. What each option does: docs/features.md.
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -176,6 +177,10 @@ class Feature(BaseModel):
         found = {name: getattr(self, name) for name in fields if name not in ("name", "kind")}
         return {name: value for name, value in found.items() if value != fields[name].default}
 
+    def encoding_options(self) -> dict[str, Any]:
+        """Those of `options` that say how the feature is encoded."""
+        return {name: value for name, value in self.options().items() if name in _ENCODING}
+
     @model_validator(mode="after")
     def _check(self) -> Feature:
         for option in self.options():
@@ -200,7 +205,7 @@ class Feature(BaseModel):
     def _check_number(self) -> None:
         if isinstance(self.buckets, tuple):
             edges = self.buckets
-            if not edges or any(a >= b for a, b in zip(edges, edges[1:], strict=False)) or not _finite(edges):
+            if not edges or any(a >= b for a, b in itertools.pairwise(edges)) or not _finite(edges):
                 raise ValueError(f"buckets needs a number or rising boundaries like [18, 30, 65], got {list(edges)}")
         if self.buckets is not None and self.scaling not in (None, "none"):
             raise ValueError(f"buckets stand instead of scaling {self.scaling!r}: remove one of the two")
@@ -295,8 +300,8 @@ def refuse_options(rows: Iterable[Feature], known: frozenset[str], where: str) -
         if row.kind.value not in known:
             kinds = ", ".join(kind.value for kind in Kind if kind.value in known)
             raise ValueError(f"feature {row.name!r}: {where} know no kind {row.kind.value!r}, only {kinds}")
-        for option in row.options():
-            if option in _ENCODING and option not in known:
+        for option in row.encoding_options():
+            if option not in known:
                 raise ValueError(f"feature {row.name!r}: {where} do not know the option {option!r}; remove it")
 
 

@@ -89,11 +89,10 @@ def _batch(inputs: Tensors, config: TransformConfig, custom_config: Mapping[str,
             "pipeline.components.transform.Transform, which did not run before preprocessing_fn. Use that component, "
             "or remove the options of these features."
         )
-    words = [w for w in wanted if isinstance(w.analyzer, Vocabulary)]
-    values = [w.columns(Batch(inputs, config))[0] for w in words] if absent else []
-    files = vocabularies(
-        values, [w.analyzer.spec for w in words], None if absent else custom_config.get(VOCABULARY_FILES)
-    )
+    words = [(w.analyzer.spec, w.columns) for w in wanted if isinstance(w.analyzer, Vocabulary)]
+    values = [columns(Batch(inputs, config))[0] for _, columns in words] if absent else []
+    learned = None if absent else custom_config.get(VOCABULARY_FILES)
+    files = vocabularies(values, [spec for spec, _ in words], learned)
     return Batch(inputs, config, {**custom_config, VOCABULARY_FILES: files})
 
 

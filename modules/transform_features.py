@@ -21,6 +21,7 @@ __all__ = [
     "TIME",
     "Encoding",
     "TransformedFeature",
+    "learned_values",
     "matrix_width",
     "transformed_features",
     "vocabulary_names",
@@ -47,6 +48,11 @@ def transformed_features(
 def vocabulary_names(config: TransformConfig) -> list[str]:
     """Names of the vocabularies that Transform learns."""
     return [w.analyzer.name for w in learnings(config) if w.analyzer.key == VOCABULARY_FILES]
+
+
+def learned_values(config: TransformConfig) -> list[str]:
+    """Names of the rows whose columns depend on learned numbers, beyond vocabularies."""
+    return list(dict.fromkeys(w.analyzer.name for w in learnings(config) if w.analyzer.key != VOCABULARY_FILES))
 
 
 def matrix_width(config: TransformConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -39,12 +40,16 @@ def learnings(rows: Sequence[Feature], config: TransformConfig) -> list[Learning
     return [
         Learning(
             Vocabulary(VocabularySpec(row.name, categories_kept(row, config), row.min_count)),
-            lambda batch, row=row: [batch.strings(row)],
+            functools.partial(_strings, row),
             row.raw,
         )
         for row in rows
         if categories_kept(row, config)
     ]
+
+
+def _strings(row: Feature, batch: Batch) -> list[tf.Tensor]:
+    return [batch.strings(row)]
 
 
 def columns(rows: Sequence[Feature], config: TransformConfig, words: Words) -> list[TransformedFeature | None]:

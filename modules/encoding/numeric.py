@@ -21,6 +21,7 @@ in float64, so that a value does not depend on the size of the batch it comes in
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -75,7 +76,11 @@ def rows(config: TransformConfig) -> tuple[Feature, ...]:
 
 def learnings(rows: Sequence[Feature], config: TransformConfig) -> list[Learning]:
     wanted = [row for row in rows if learns(row)]
-    return [Learning(Numbers(row), lambda batch, row=row: [batch.numbers([row])], row.raw) for row in wanted]
+    return [Learning(Numbers(row), functools.partial(_numbers, row), row.raw) for row in wanted]
+
+
+def _numbers(row: Feature, batch: Batch) -> list[tf.Tensor]:
+    return [batch.numbers([row])]
 
 
 def learns(row: Feature) -> bool:

@@ -14,6 +14,7 @@ These are the defaults of scikit-learn's TfidfVectorizer (smooth_idf, norm l2).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -51,11 +52,19 @@ def learnings(rows: Sequence[Feature], config: TransformConfig) -> list[Learning
         if not words_kept(row, config):
             continue
         spec = VocabularySpec(row.name, words_kept(row, config), row.min_count)
-        found.append(Learning(Vocabulary(spec), lambda batch, row=row: [batch.words(row).values], row.raw))
+        found.append(Learning(Vocabulary(spec), functools.partial(_flat, row), row.raw))
         if row.weighting == "tfidf":
             documents = Documents(spec)
-            found.append(Learning(documents, lambda batch, row=row: [batch.words(row), batch.strings(row)], row.raw))
+            found.append(Learning(documents, functools.partial(_documents, row), row.raw))
     return found
+
+
+def _flat(row: Feature, batch: Batch) -> list[Any]:
+    return [batch.words(row).values]
+
+
+def _documents(row: Feature, batch: Batch) -> list[Any]:
+    return [batch.words(row), batch.strings(row)]
 
 
 def columns(rows: Sequence[Feature], config: TransformConfig, words: Words) -> list[TransformedFeature | None]:

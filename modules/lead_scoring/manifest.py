@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from modules import manifest
 from modules.encoding.columns import TransformedFeature
+from modules.features import Feature
 
 BOOSTER, IMPORTANCE, CALIBRATION = "booster.ubj", "importance.json", "calibration.json"
 
@@ -52,10 +54,21 @@ def columns_of(features: Sequence[TransformedFeature]) -> tuple[Column, ...]:
     )
 
 
-def columns_hash(features: Sequence[TransformedFeature], vocabularies: Mapping[str, Sequence[str]]) -> str:
-    """SHA-256 of everything that gives a column its meaning: its name, how it is made, and the vocabularies."""
-    content = {
+def columns_hash(
+    features: Sequence[TransformedFeature], vocabularies: Mapping[str, Sequence[str]], rows: Iterable[Feature] = ()
+) -> str:
+    """SHA-256 of everything that gives a column its meaning: its name, how it is made, and the vocabularies.
+
+    Args:
+      features: the columns.
+      vocabularies: by name.
+      rows: the rows of the feature table behind them, for their options.
+    """
+    content: dict[str, Any] = {
         "columns": [c.model_dump() for c in columns_of(features)],
         "vocabularies": {k: list(v) for k, v in sorted(vocabularies.items())},
     }
+    options = {row.name: row.encoding_options() for row in rows}
+    if any(options.values()):
+        content["options"] = options
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

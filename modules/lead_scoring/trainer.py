@@ -24,7 +24,7 @@ from modules.manifest import EXTRA, MANIFEST, library_versions, run_facts
 from modules.saved_model import save
 from modules.training import Clock, FnArgs, split_patterns
 from modules.transform_config import TransformConfig
-from modules.transform_features import transformed_features, vocabulary_names
+from modules.transform_features import learned_values, transformed_features, vocabulary_names
 from modules.tuning.hyperparameters import tuned
 from modules.vocabulary import read_vocabularies
 
@@ -55,7 +55,7 @@ def run_fn(fn_args: FnArgs) -> None:
     output = tft.TFTransformOutput(fn_args.transform_graph_path)
     vocabularies = read_vocabularies(output, vocabulary_names(config))
     features = transformed_features(config, vocabularies)
-    columns_hash = manifests.columns_hash(features, vocabularies)
+    columns_hash = manifests.columns_hash(features, vocabularies, config.dataset.encoded)
     base = _base_booster(fn_args, config, columns_hash)
 
     with tempfile.TemporaryDirectory(prefix="trainer-") as folder:
@@ -118,6 +118,13 @@ def run_fn(fn_args: FnArgs) -> None:
 def _base_booster(fn_args: FnArgs, config: TransformConfig, columns_hash: str) -> xgb.Booster | None:
     if not config.model.warm_start or not fn_args.base_model:
         return None
+    moving = learned_values(config)
+    if moving:
+        raise ConfigError(
+            f"warm_start: values of {', '.join(map(repr, moving))} depend on quantiles, means or rates that each run "
+            "learns anew, so the trees of the base model cannot be continued. Set warm_start to false, or remove the "
+            "options of these features that learn something (scaling, buckets, clip, fill, tfidf, target)."
+        )
     base = manifests.Manifest.load(fn_args.base_model)
     if base.columns_hash != columns_hash:
         raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import lead_table
 
+from modules.encoding.columns import TransformedFeature
 from modules.encoding.report import OutlierReport
+from modules.errors import ConfigError
 from modules.features import Feature
+from modules.lead_scoring.manifest import columns_hash
 from modules.lead_scoring.settings import CalibrationSettings, LeadScoringSettings
+from modules.lead_scoring.trainer import _base_booster
+from modules.transform_config import TransformConfig
 
 ROWS = (
     Feature(name="income", kind="numeric", monotone=1, clip=(0.02, 0.98), scaling="z_score"),
@@ -67,3 +73,18 @@ def test_options_reach_the_model_and_its_outliers_are_counted(tmp_path, monkeypa
     for name, values in answers.items():
         np.testing.assert_array_equal(again[name], values)
     assert set(session.signatures["predict_columns"].inputs) == set(names) == {r.name for r in ROWS[:6]}
+
+
+def test_trees_over_values_that_each_run_learns_anew_are_not_continued():
+    dataset = lead_table.DATASET.model_copy(update={"features": ROWS})
+    config = TransformConfig(dataset=dataset, model=SETTINGS.model_copy(update={"warm_start": True}))
+    with pytest.raises(ConfigError, match=r"values of 'income', 'visits', 'age', 'message' depend on quantiles"):
+        _base_booster(SimpleNamespace(base_model="somewhere"), config, "hash")
+
+
+def test_options_are_part_of_what_gives_a_column_its_meaning():
+    column = TransformedFeature("x", "x", "bucket", 0)
+    plain = Feature(name="x", kind="numeric", missing_values=("-",), max_missing=0.5)
+    narrow, wide = (Feature(name="x", kind="numeric", buckets=edges) for edges in ((1, 2), (1, 3)))
+    found = [columns_hash([column], {}, rows) for rows in ((), (plain,), (narrow,), (wide,))]
+    assert found[0] == found[1] and len(set(found)) == 3
