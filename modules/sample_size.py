@@ -53,6 +53,9 @@ SHARES = ("accuracy", "top_3_accuracy")
 MIN_OF_A_CLASS = 50
 """Leads of each class below which no probability can be learned or proven."""
 
+CHANCE_SHARE = 0.75
+"""Share of an allowed calibration error that may be chance; with more, one right model in twenty fails."""
+
 ANY_IMPROVEMENT = 1e-3
 """Changes up to this ask for a better model, not for one that is better by a margin."""
 
@@ -183,7 +186,7 @@ def _of_whole(whole: Measured, bounds: Bounds, checks: CheckSettings) -> Iterato
             )
     for metric in CALIBRATION_ERRORS:
         limit, chance = bounds.max.get(metric), chance_calibration_error(whole.positives, whole.negatives)
-        if limit is not None and chance > limit / 2:
+        if limit is not None and chance > CHANCE_SHARE * limit:
             yield Finding(
                 check="calibration_by_chance",
                 message=f"{metric} may be {limit:g}, and chance alone gives {chance:.3f} on "
