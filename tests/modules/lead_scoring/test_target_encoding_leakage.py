@@ -16,7 +16,7 @@ from modules.roc import area_under_roc
 
 ROWS, CATEGORIES, SMOOTHING, FOLDS = 20_000, 5_000, 20.0, 5
 SETTINGS = LeadScoringSettings(
-    learning_rate=0.1, max_depth=6, num_rounds=30, early_stopping_rounds=None, validation_split=0, nthread=2
+    learning_rate=0.1, max_depth=6, num_rounds=30, early_stopping_rounds=None, validation_split=0, nthread=1
 )
 NUMBER = TransformedFeature("number", "number", "numeric", 0)
 COLUMN = TransformedFeature("category", "category", "target", 1)
@@ -61,17 +61,16 @@ test_auc.__test__ = False
 
 
 def test_a_column_of_pure_noise_alone_predicts_nothing(tmp_path):
-    found, leaking = [], []
+    found = []
     for seed in range(5):
         leads = Leads(seed)
         served, others = leads.values(leads.noise, leads.train)
         found.append(test_auc(tmp_path, leads, leads.noise, others, served, (COLUMN,)))
-        # What goes wrong when a table is encoded before it is split.
-        everything, _ = leads.values(leads.noise, leads.train | leads.test)
-        leaking.append(test_auc(tmp_path, leads, leads.noise, everything, everything, (COLUMN,)))
     # 20,000 test rows a seed: the mean of five has a standard error of 0.002.
     assert abs(np.mean(found) - 0.5) < 0.01
-    assert np.mean(leaking) > 0.65
+    # What goes wrong when a table is encoded before it is split.
+    everything, _ = leads.values(leads.noise, leads.train | leads.test)
+    assert test_auc(tmp_path, leads, leads.noise, everything, everything, (COLUMN,)) > 0.65
 
 
 def test_a_column_of_pure_noise_takes_nothing_from_a_column_that_says_something(tmp_path):
