@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Two test processes share the cores: threads of XGBoost that spin while they wait slow each other down many times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tests.pipeline.command import PushedRun, RecommendedRun, aiqleads, run_pipeline, run_recommendation
 
