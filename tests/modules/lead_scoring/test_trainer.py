@@ -69,7 +69,8 @@ def test_importance_names_what_matters(trained):
     income = next(c for c in found["columns"] if c["name"] == "income")
     scores = booster_of(trained.model).get_score(importance_type="gain")
     assert income["gain"] == pytest.approx(scores["income"])
-    assert {"name", "source", "splits", "gain", "cover", "total_gain"} == set(income)
+    assert {"name", "source", "raw", "splits", "gain", "cover", "total_gain"} == set(income)
+    assert income["raw"] == ["income"]
 
 
 def test_loss_curves_are_written_for_tensorboard(trained):
