@@ -20,6 +20,7 @@ from modules.ingest.check import words_of
 from modules.ingest.fields import trimmed
 from modules.ingest.guess import Guess, guess_column
 from modules.ingest.layout import column_names, read_layout
+from modules.ingest.quarantine import BadRow
 from modules.ingest.sources import SourceFile, chunks
 from modules.ingest.units import pieces, plan_units
 
@@ -194,7 +195,7 @@ def _label(table: _Table, wanted: str | None) -> str:
     if not two:
         raise DataError(
             f"{table.path}: no column has exactly two values and none missing, so none could be the label",
-            ["add one that says whether a lead converted, 1 or 0"],
+            ["add one that says whether a lead converted, 1 or 0", *table.notes],
         )
     named = [n for n in two if _LABEL_NAME.search(words_of(n))]
     spelled = [n for n in two if all(w.strip().lower() in _POSITIVE | _NEGATIVE for w in _distinct(table.columns[n]))]
@@ -285,12 +286,13 @@ def _read(path: str) -> _Table:
         csv["delimiter"] = delimiter
     kind = "parquet" if parquet else "csv"
     base = {"files": [path], "format": kind, **({"csv": csv} if csv else {})}
-    columns = _sample(base, SourceFile(path, Path(path).name))
+    columns, bad = _sample(base, SourceFile(path, Path(path).name))
     rows = len(next(iter(columns.values())))
     if not parquet and _has_blanks(columns):
         csv["trim"] = True
         columns = {name.strip(): convert.words(trimmed(column)) for name, column in columns.items()}
-    return _Table(path, kind, csv, columns, rows)
+    notes = [f"{len(bad):,} rows cannot be read, the first at {bad[0]}"] if bad else []
+    return _Table(path, kind, csv, columns, rows, notes)
 
 
 def _has_blanks(columns: dict[str, pa.Array]) -> bool:
@@ -317,8 +319,8 @@ def _delimiter(path: str) -> str:
     return max(counts, key=lambda c: counts[c])
 
 
-def _sample(base: dict[str, Any], file: SourceFile) -> dict[str, pa.Array]:
-    """Every column of the first rows as bytes, null where empty."""
+def _sample(base: dict[str, Any], file: SourceFile) -> tuple[dict[str, pa.Array], list[BadRow]]:
+    """Every column of the first rows as bytes, null where empty; and the rows that have no columns."""
     probe = {"name": "probe", "label": {"column": "\1"}, "features": [{"name": "\2", "kind": "categorical"}], **base}
     names = column_names(Dataset.model_validate(probe), file)
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -333,5 +335,5 @@ def _sample(base: dict[str, Any], file: SourceFile) -> dict[str, pa.Array]:
             raw = piece()
             if not raw.rows:
                 break
-            return {n: convert.words(raw.columns[n]) for n in names}
+            return {n: convert.words(raw.columns[n]) for n in names}, raw.bad
     raise DataError(f"{file.path} has no rows")

@@ -157,3 +157,13 @@ def test_blanks_around_fields_are_seen(tmp_path) -> None:
     assert proposal["csv"] == {"trim": True}
     assert proposal["label"] == {"column": "won", "positive": ["yes"], "negative": ["no"]}
     assert proposal["leave_out"] == [{"column": "a", "reason": "numbers the rows"}]
+
+
+def test_rows_that_cannot_be_read_are_mentioned(tmp_path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"name of town,won\n" + b"M\xfcnchen,1\nK\xf6ln,1\n" + b"Bonn,0\nRom,1\nOslo,0\n" * 9)
+    assert "# - 2 rows cannot be read, the first at" in propose_dataset(str(path))
+    path.write_bytes(b"town,won\n" + b"M\xfcnchen,1\n" * 5 + b"Bonn,0\n" * 5)
+    with pytest.raises(DataError) as caught:
+        propose_dataset(str(path))
+    assert "byte 0xfc is not UTF-8" in caught.value.details[1]
