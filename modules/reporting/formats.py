@@ -27,7 +27,7 @@ def short(value: float | None) -> str:
     """A figure of any size in four digits."""
     if value is None or math.isnan(value):
         return NOTHING
-    if value == 0 or 1e-4 <= abs(value) < 1e6:
+    if value == 0 or 1e-4 <= abs(value) < 1e9:
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:.2e}"
 
