@@ -118,7 +118,7 @@ def test_names_for_plots_are_short_and_hold_no_markup():
 def test_numbers_read_as_people_write_them():
     assert (formats.number(2170.0), formats.number(0.84241), formats.number(float("nan"))) == ("2,170", "0.8424", "–")
     assert (formats.short(1771234.0), formats.short(0.00001), formats.short(86400)) == (
-        "1.77e+06",
+        "1,771,234",
         "1.00e-05",
         "86,400",
     )
