@@ -129,8 +129,8 @@ def test_training_and_validation_part_by_more_than_the_configured_gap():
     assert finding.figures["gap"] == pytest.approx(0.4132, abs=1e-4)
     assert finding.settings == ("model.max_depth", "model.min_child_weight", "model.subsample")
     assert finding.line() == (
-        "training and validation part: log loss 0.2840 and 0.4840 in round 8, 41 % apart, 30 % allowed (checks.max_gap); "
-        "lower model.max_depth or raise model.min_child_weight"
+        "training and validation part: log loss 0.2840 and 0.4840 in round 8, 41 % apart, 30 % allowed "
+        "(checks.max_gap); lower model.max_depth or raise model.min_child_weight"
     )
     assert found(rounds(HEALTHY, train), CheckSettings(max_gap=0.42)) == {}
 

@@ -37,7 +37,9 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         [random.normal(3, 2, n), random.integers(2000, 2020, n), random.integers(0, 5, n), random.integers(0, 3, n)],
         axis=1,
     ).astype(np.float32)
-    log_odds = 0.5 * matrix[:, 0] - 0.1 * (matrix[:, 1] - 2010) + np.array([1, 0, -1, 0.5, -2])[matrix[:, 2].astype(int)]
+    log_odds = (
+        0.5 * matrix[:, 0] - 0.1 * (matrix[:, 1] - 2010) + np.array([1, 0, -1, 0.5, -2])[matrix[:, 2].astype(int)]
+    )
     labels = (random.random(n) < special.expit(log_odds - 1.5)).astype(np.float32)
     matrix[random.random((n, 4)) < 0.1] = np.nan
     return matrix, labels

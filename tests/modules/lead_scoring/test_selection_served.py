@@ -94,7 +94,9 @@ def test_warm_start_continues_with_the_columns_of_the_base(selected, trained, tm
     settings = trained.settings.model_copy(
         update={"selection": SelectionSettings(top_k=1), "warm_start": True, "num_rounds": 5, "learning_rate": 0.05}
     )
-    model = lead_table.run_trainer(trained.examples, trained.transform_graph, tmp_path, settings, base=str(selected.parent))
+    model = lead_table.run_trainer(
+        trained.examples, trained.transform_graph, tmp_path, settings, base=str(selected.parent)
+    )
     base, found = Manifest.load(selected), Manifest.load(model)
     assert found.warm_start
     assert found.columns == base.columns
