@@ -114,6 +114,7 @@ def _journey_part(run: Run, examples: Path, model: Path, pushed: Path | None) ->
 
 def _lead_not_inputs(run: Run) -> tuple[str, ...]:
     dataset = run.dataset
+    assert isinstance(dataset, Dataset)
     features = {feature.name for feature in dataset.table}
     known = (dataset.id_feature, dataset.label_feature, dataset.time_feature)
     return tuple(name for name in known if name is not None and name not in features)
