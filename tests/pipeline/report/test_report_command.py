@@ -104,9 +104,9 @@ def test_the_curves_end_where_the_evaluator_says(pushed: PushedRun):
 
 def test_what_a_run_does_not_have_is_said_in_a_line(lead_report: Path):
     text = Outline(lead_report.read_text()).text
-    assert "set `validation.folds`" in text["cross-validation"]
-    assert "set `tuning`" in text["tuning"]
-    assert "set `model.selection`" in text["selection"]
+    assert "set validation.folds" in text["cross-validation"]
+    assert "set tuning" in text["tuning"]
+    assert "set model.selection" in text["selection"]
 
 
 def test_ids_names_and_addresses_of_leads_are_nowhere(pushed: PushedRun, lead_report: Path, journey_report: Path):
