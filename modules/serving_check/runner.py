@@ -189,7 +189,8 @@ class ServingCheck:
                 if a in results and b in results:
                     self._judge(f"{a} equals {b}", ranking.difference_fault(results[a], results[b], tolerance))
             for a, b in self.settings.equal_outputs:
-                if size and a.partition(":")[0] in results and b.partition(":")[0] in results:
+                signature, _, output = b.partition(":")
+                if size and a.partition(":")[0] in results and output.partition("[")[0] in results.get(signature, {}):
                     try:
                         left, right = checks.pick(results, a), checks.pick(results, b)
                         assert left is not None and right is not None

@@ -47,15 +47,19 @@ class ServingCheckSettings(BaseModel):
             ("explain:probability", "serving_default:probability"),
             ("explain:score", "serving_default:score"),
         ),
-        description="`signature:output` or `signature:output[column]` pairs of equal values; pairs whose signatures a "
-        "model lacks do not apply",
+        description="`signature:output` or `signature:output[column]` pairs of equal values; pairs do not apply where a "
+        "model lacks a signature, or what the second of them names",
     )
     sums_to_one: tuple[tuple[str, str], ...] = Field(
         default=(("distribution", "probabilities"),),
         description="signature and output `[n, k]` whose rows sum to one",
     )
     adds_up: tuple[tuple[str, str, str], ...] = Field(
-        default=(("contribution", "bias", "margin"), ("event_contribution", "without_events", "log_probability")),
+        default=(
+            ("contribution", "bias", "margin"),
+            ("contribution", "bias", "log_probability"),
+            ("conversion_contribution", "conversion_bias", "conversion_log_odds"),
+        ),
         description="outputs `[n, k]`, `[n]` and `[n]` of one signature: a row of the first and the second sum to the "
         "third",
     )
