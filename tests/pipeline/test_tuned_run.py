@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 
 NOT_BLESSED = 2
 LEADS = (
-    "model.num_rounds=20",
     "tuning.trials=2",
     "tuning.space={max_depth: {low: 2, high: 4}}",
     "evaluation.min={auc: 0.999}",
@@ -56,7 +55,7 @@ def test_lead_scoring_is_trained_with_what_the_tuner_found(pushed: PushedRun) ->
     manifest = Manifest.load(model)
     assert manifest.tuned == best
     assert manifest.settings["max_depth"] == best["max_depth"]
-    assert manifest.settings["num_rounds"] == 20
+    assert manifest.settings["num_rounds"] == 60
     assert "tuning     2 trials (2 complete) on the validation part: auc" in done.output
     assert outcomes(done.output)["Transform"] == "cached"
 
