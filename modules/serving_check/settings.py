@@ -47,7 +47,7 @@ class ServingCheckSettings(BaseModel):
             ("explain:probability", "serving_default:probability"),
             ("explain:score", "serving_default:score"),
         ),
-        description="`signature:output` or `signature:output[column]` pairs of equal values; pairs do not apply where a "
+        description="`signature:output` or `signature:output[column]` pairs of equal values; none where a "
         "model lacks a signature, or what the second of them names",
     )
     sums_to_one: tuple[tuple[str, str], ...] = Field(
