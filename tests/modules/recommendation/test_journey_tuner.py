@@ -85,6 +85,7 @@ def test_the_configured_settings_score_what_the_trainer_measures(data, tmp_path)
     assert report.baseline.curve == pytest.approx(tuple(min(losses[: i + 1]) for i in range(len(losses))))
 
 
+@pytest.mark.slow
 def test_trials_are_repeatable_and_kept(data, tmp_path):
     settings = SETTINGS.model_copy(update={"epochs": 1})
     first = found(arguments(data, tmp_path / "a", settings, trials=2))
