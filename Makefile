@@ -23,6 +23,8 @@ run: install
 	@$(BIN)/aiqleads data generate --rows $(ROWS) --seed 7 --out build/data
 	@$(BIN)/aiqleads run configs/lead_scoring.yaml configs/recommendation.yaml
 	@$(BIN)/aiqleads serve --check
+	@$(BIN)/aiqleads report configs/lead_scoring.yaml
+	@$(BIN)/aiqleads report configs/recommendation.yaml
 
 test: lint
 	@$(BIN)/python -m pytest tests

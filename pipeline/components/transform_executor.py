@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow_transform as tft
 from tensorflow_transform import analyzer_nodes, impl_helper
 from tfx import types
 from tfx.components.transform import executor, executor_utils
 from tfx.types import artifact_utils, standard_component_specs
 
 from modules.analysis import VOCABULARY_FILES, learn
+from modules.transform_graph import write_asset_map
 
 
 class _Processor(executor.TransformProcessor):
@@ -43,11 +42,7 @@ class _Processor(executor.TransformProcessor):
             return super()._RunBeamImpl(*args, **kwargs)
         path = call["transform_output_path"]
         status = self._RunInPlaceImpl(call["preprocessing_fn"], False, call["input_dataset_metadata"], specs, path)
-        # Beam's writer records which vocabulary lies in which asset; the in-place one leaves that out.
-        files = bound[VOCABULARY_FILES]
-        assets = {name: Path(file).name for name, file in files.items()}
-        asset_map = Path(path) / tft.TFTransformOutput.TRANSFORMED_METADATA_DIR / tft.TFTransformOutput.ASSET_MAP
-        asset_map.write_text(json.dumps(assets))
+        write_asset_map(bound, Path(path))
         return status
 
 
