@@ -149,7 +149,7 @@ def predict(
 BENCHES = (
     "ingest", "pipeline", "forest", "scale", "quality", "bank", "serving", "swap", "bulk", "recommend",
     "recommend_quality", "next_action",
-    "policy_value", "selection",
+    "policy_value", "selection", "parts",
 )  # fmt: skip
 
 
