@@ -7,6 +7,7 @@ it learns learned inside the fold; figures are means over the folds, of rows hel
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tempfile
@@ -124,8 +125,8 @@ def _measure(fold: Fold, settings: LeadScoringSettings) -> dict[str, float]:
 
 def _ingested(work: Path, values: Mapping[str, Any]) -> tuple[list[str], Any]:
     """File patterns of everything but the test part, and the schema that the data suggest."""
+    importlib.import_module("tfx.components")  # before tensorflow_data_validation, which misses a part of tfx-bsl else
     import tensorflow_data_validation as tfdv
-    import tfx  # noqa: F401  before tensorflow_data_validation, which misses a part of tfx-bsl otherwise
 
     from modules.schema import curate_schema
 
