@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from tests.pipeline.command import PushedRun, RecommendedRun, aiqleads, run_pipeline, run_recommendation
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _no_traces_in_the_default_graph() -> Iterator[None]:
+    """A preprocessing function that a test calls eagerly leaves tensors in collections of the process's default graph,
+    where tensorflow-transform finds them the next time that it traces one (`schema_inference._get_schema_overrides`).
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        graph = sys.modules["tensorflow"].compat.v1.get_default_graph()
+        for collection in graph.get_all_collection_keys():
+            graph.clear_collection(collection)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ DEFAULT = [
     "Trainer",
     "LatestBlessedModelResolver",
     "Evaluator",
+    "Importance",
     "InfraCheck",
     "Pusher",
 ]
@@ -55,6 +56,9 @@ def test_without_a_curated_schema_it_is_inferred(tmp_path: Path, monkeypatch: py
         ("infra__kind", "docker", "InfraCheck", "InfraValidator"),
         ("gate__drift", "off", "AcceptedStatisticsResolver", None),
         ("model__warm_start", True, None, "WarmStartResolver"),
+        ("importance", None, "Importance", None),
+        ("tuning", {"trials": 3}, None, "Tuner"),
+        ("validation__folds", 3, None, "CrossValidation"),
     ],
 )
 def test_a_setting_adds_or_removes_a_component(

@@ -318,6 +318,7 @@ def test_signatures_have_the_shapes_and_types_of_the_contract(exported):
         "serving_default": one,
         "distribution": one,
         "evaluation_features": one,
+        "explain": one,
     }
     wanted = {f.name: (number if f.kind is Kind.NUMERIC else text, 1) for f in DATASET.features}
     wanted |= {names.history(f.name): (number if f.kind is Kind.NUMERIC else text, 2) for f in DATASET.events.features}
