@@ -68,7 +68,7 @@ TUNING: dict[str, dict[str, Any]] = {
         "model.min_child_weight": 10,
         "validation": {"folds": 4, "method": "time"},
         "tuning": {
-            "trials": 20,
+            "trials": 8,
             "workers": 2,
             "space": {
                 "max_depth": {"low": 1, "high": 4},
