@@ -10,7 +10,9 @@ interval: a Jeffreys interval of the conversion rate in the window of leads arou
 score: 100 x the share of the n leads with a smaller margin, ties counted half.
 confidence: 1 - (high - low).
 
-All four are one table over distinct quantiles of m, interpolated linearly; outside its range the end values hold.
+All four are one table over distinct quantiles of m, interpolated linearly. Beyond the margins of the n leads the
+log-odds go on with the mean slope of f, REACH far, and the interval with them: leads that drift has taken out of the
+range keep their order. The score stays at its end.
 References: Platt 1999, Probabilistic outputs for SVMs; Brown, Cai, DasGupta 2001, Interval estimation for a binomial
 proportion.
 """
@@ -32,6 +34,9 @@ Floats = NDArray[np.float64]
 
 COLUMNS = ("probability", "probability_low", "probability_high", "score")
 """Order of the columns of Calibration.values; the first three are kept as log-odds."""
+
+REACH = 10.0
+"""How far beyond the margins of the calibration leads the curve goes on, in log-odds."""
 
 _KNOTS = 1001
 _SEGMENTS = np.array([0.0, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 1.0])
@@ -126,7 +131,22 @@ def fit(margins: NDArray[Any], labels: NDArray[Any], settings: CalibrationSettin
     if len(knots) == 1:
         knots = np.array([knots[0], np.nextafter(knots[0], np.float32(np.inf)) + 1], np.float32)
         values = np.repeat(values, 2, axis=0)
-    return Calibration(knots, _strictly_increasing(values.astype(np.float32)), len(m), settings.level)
+        return Calibration(knots, _strictly_increasing(values.astype(np.float32)), len(m), settings.level)
+    values = _strictly_increasing(values.astype(np.float32))
+    return Calibration(*_continued(knots, values), len(m), settings.level)
+
+
+def _continued(
+    knots: NDArray[np.float32], values: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The table with one knot more at each end, REACH away."""
+    slope = (values[-1, 0] - values[0, 0]) / (knots[-1] - knots[0])
+    step = np.array([slope, slope, slope, 0.0], np.float32) * np.float32(REACH)
+    ends = knots[0] - np.float32(REACH), knots[-1] + np.float32(REACH)
+    return (
+        np.concatenate([[ends[0]], knots, [ends[1]]]).astype(np.float32),
+        np.concatenate([[values[0] - step], values, [values[-1] + step]]).astype(np.float32),
+    )
 
 
 def _smooth_log_odds(m: Floats, y: Floats, at: Floats) -> Floats:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from modules.errors import DataError
 from modules.lead_scoring.calibration import Calibration, fit
@@ -132,3 +132,18 @@ def test_no_leads_and_broken_margins_are_refused():
 def test_calibration_error_by_hand():
     # Two bins of two: |0.1 + 0.3 - 1| and |0.6 + 0.8 - 1|, over four rows.
     assert expected_calibration_error([0.1, 0.3, 0.6, 0.8], np.array([0, 1, 1, 0]), bins=2) == pytest.approx(0.25)
+
+
+def test_beyond_the_calibration_leads_the_log_odds_go_on_and_the_score_stays():
+    rng = np.random.default_rng(11)
+    m = rng.normal(-1, 1.5, 4000).astype(np.float32)
+    y = (rng.random(4000) < expit(m)).astype(np.float32)
+    found = fit(m, y, SETTINGS)
+    low, high = m.min(), m.max()
+    at = found(np.array([low - 3, low, high, high + 1, high + 3], np.float32))
+    log_odds = logit(at["probability"].astype(np.float64))
+    slope = (log_odds[2] - log_odds[1]) / (high - low)
+    np.testing.assert_allclose(log_odds[[0, 3, 4]], log_odds[[1, 2, 2]] + slope * np.array([-3, 1, 3]), atol=1e-3)
+    assert at["score"][0] == at["score"][1] and at["score"][2] == at["score"][3] == at["score"][4]
+    width = logit(at["probability_high"].astype(float)) - logit(at["probability_low"].astype(float))
+    np.testing.assert_allclose(width[3:], width[2], rtol=1e-2)
