@@ -65,8 +65,15 @@ def recommended(marketplace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.hookimpl(tryfirst=True)  # xdist's own hook, which reads the groups, would come first otherwise
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: what looks at the shared pipeline run goes to one, in order, the rest by file."""
+    """Two processes share the tests: what looks at the shared pipeline runs goes to one, in order, the rest by file.
+
+    These come first, and then what runs pipelines of its own: the longest jobs must not be left for the end.
+    """
+    runs = {item.path for item in items if {"pushed", "recommended"} & set(getattr(item, "fixturenames", ()))}
+
+    def rank(item: pytest.Item) -> int:
+        return 0 if item.path in runs else 1 if item.path.parent.name == "pipeline" else 2
+
     for item in items:
-        path = item.path.relative_to(PROJECT / "tests")
-        shared = path.parts[0] == "pipeline" or path.name == "test_real_server.py"
-        item.add_marker(pytest.mark.xdist_group("pipeline" if shared else path.stem))
+        item.add_marker(pytest.mark.xdist_group("pipeline" if item.path in runs else item.path.stem))
+    items.sort(key=rank)
