@@ -63,8 +63,8 @@ def test_every_signature_of_every_pushed_model_answers_as_in_python(pushed: Push
             assert received.keys() == expected.keys()
             assert checks.batch_fault(received, rows) is None
             assert checks.difference_fault(received, expected, 1e-6) is None, (model, name, rows)
-            if rows:
-                assert checks.finite_fault(received) is None
+            if rows:  # The matrix of the trees holds inputs, among them what is missing.
+                assert checks.finite_fault({k: v for k, v in received.items() if k != "matrix"}) is None
 
 
 def test_a_damaged_model_is_an_error_and_not_a_crash(pushed: PushedRun, tmp_path: Path) -> None:
