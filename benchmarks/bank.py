@@ -59,7 +59,7 @@ TUNING: dict[str, dict[str, Any]] = {
     },
     "chronological": {
         "model.refit": "all",
-        "model.linear": {},
+        "model.linear": {"l2": 10},
         "model.recency_half_life_days": 180,
         "model.learning_rate": 0.02,
         "model.max_depth": 2,

@@ -12,7 +12,7 @@ also the contribution of its column to the margin (the exact Shapley value of a 
 independent: Lundberg & Lee 2017, corollary 1).
 
 The weights minimise the weighted log loss plus `l2` / 2 times the sum of squared weights, of numbers divided by their
-standard deviation; scikit-learn's LogisticRegression calls 1 / l2 its C.
+standard deviation over all rows, whatever these weigh; scikit-learn's LogisticRegression calls 1 / l2 its C.
 """
 
 from __future__ import annotations
@@ -194,11 +194,16 @@ def _design(rows: _Rows, features: Sequence[TransformedFeature]) -> _Design:
         if len(tables):
             largest = np.fmax(largest, np.fmax.reduce(batch[:, tables], axis=0, initial=-1.0))
     mean = first / np.maximum(count, 1e-300)
-    squares = np.zeros(len(numbers))
-    for batch, _, w in rows:
+    # Rows count alike here: by recent rows alone, a column that has just rested would get a free hand to leave its range.
+    seen, offset, squares = (np.zeros(len(numbers)) for _ in range(3))
+    for batch, _, _ in rows:
         x = batch[:, numbers].astype(np.float64)
-        squares += w @ np.square(np.where(np.isnan(x), mean, x) - mean)
-    deviation = np.sqrt(squares / np.maximum(count, 1e-300))
+        difference = np.where(np.isnan(x), 0.0, x - mean)
+        seen += np.count_nonzero(~np.isnan(x), axis=0)
+        offset += difference.sum(axis=0)
+        squares += np.square(difference).sum(axis=0)
+    seen = np.maximum(seen, 1.0)
+    deviation = np.sqrt(np.maximum(squares / seen - np.square(offset / seen), 0.0))
     scale = np.where(deviation > 1e-9 * np.abs(mean), deviation, 1.0)
     sizes = largest.astype(np.intp) + 1
     number_at = 1 + np.arange(len(numbers))

@@ -251,3 +251,58 @@ def test_a_decision_of_the_pipeline_is_answered_as_the_same_lead_from_the_client
     (answers,) = client.recommend_examples([without_features(records, ["lead_id", *names.NOT_INPUTS])])
     for one, other in zip(answers, ask(client, asked), strict=True):
         same(one, other)
+
+
+def test_every_event_has_its_share_of_the_answer(client: Client, leads) -> None:
+    """What Shapley values promise: with the bias they sum to the answer; events are told apart by their place."""
+    chosen = [*sorted(leads, key=lambda lead: -len(lead["history"]))[:5], *leads[:5], {**leads[0], "history": []}]
+    answers = client.explain_actions(chosen, ignore=True)
+    for lead, answer in zip(chosen, answers, strict=True):
+        total = answer.bias + sum(reason.contribution for reason in answer.reasons)
+        assert math.exp(total) == pytest.approx(answer.probability, rel=1e-3)
+        lead_reason, *events = answer.reasons
+        assert lead_reason.name == "(lead)"
+        if events and events[0].position is None:
+            assert events.pop(0).name == "(earlier events)"
+        history = sorted(lead["history"], key=lambda event: event["time"])
+        assert [e.position for e in events] == list(range(-len(events), 0))
+        assert [e.name for e in events] == [event["action"] for event in history[len(history) - len(events) :]]
+    assert answers[-1].reasons[1:] == ()
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "table"])
+def test_the_command_explains_as_the_client(
+    client: Client, leads, recommended: RecommendedRun, server: Running, tmp_path: Path, format_: str
+) -> None:
+    output, few = tmp_path / "answers", [lead["lead_id"] for lead in leads[:12]]
+    done = aiqleads(
+        *("recommend", str(recommended.events), "--leads", str(recommended.leads), "--dataset", DATASET),
+        *("--server", server.grpc_address, "--timeout", "60", "--output", str(output), "--format", format_),
+        *("--explain", *(part for lead in few for part in ("--lead", lead))),
+    )
+    assert done.code == 0, done.output
+    known = {lead["lead_id"]: lead for lead in leads}
+    if format_ == "table":
+        shown = [line.strip() for line in output.read_text().splitlines() if line.startswith(" " * 16)]
+        assert len(shown) == sum(min(3, 1 + len(known[lead]["history"])) for lead in few)
+        assert all("times likelier" in line or "times less likely" in line for line in shown)
+        return
+    found: dict[str, list[tuple[str, int | None, float]]] = {}
+    if format_ == "csv":
+        with open(output, newline="") as file:
+            for row in csv.DictReader(file):
+                found[row["lead_id"]] = [
+                    (row[f"reason_{i}"], int(row[f"event_{i}"] or 0) or None, float(row[f"contribution_{i}"]))
+                    for i in (1, 2, 3)
+                    if row.get(f"reason_{i}")
+                ]
+    else:
+        for line in map(json.loads, output.read_text().splitlines()):
+            found[line["lead_id"]] = [(r["name"], r["event"], r["contribution"]) for r in line["reasons"]]
+    assert set(found) == set(few)
+    order = list(found)
+    for lead, answer in zip(order, client.explain_actions([known[i] for i in order], ignore=True), strict=True):
+        values = {(r.name, r.position): r.contribution for r in answer.reasons}
+        assert len(found[lead]) == min(3, len(values))
+        for name, position, contribution in found[lead]:
+            assert contribution == pytest.approx(values[name, position], abs=1e-3)

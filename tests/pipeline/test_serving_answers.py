@@ -27,6 +27,7 @@ from modules.native.protos import predict_pb2, prediction_service_pb2_grpc
 from modules.publishing import versions
 from modules.transform_batches import parse_raw
 from modules.transform_features import FEATURES
+from serving.client import Client
 from tests.pipeline.command import CONFIG, PushedRun, aiqleads
 from tests.serving.running import serve
 
@@ -100,8 +101,13 @@ def raw(version: Path, leads) -> list[dict[str, float | str]]:
 
 
 @pytest.fixture(scope="module")
-def booster(pushed: PushedRun, version: Path, raw: Sequence[dict[str, Any]]) -> Answers:
-    """What XGBoost itself says, after Transform's graph and before nothing else than calibration."""
+def native(version: Path) -> xgb.Booster:
+    return xgb.Booster(model_file=str(version / "assets.extra" / "booster.ubj"))
+
+
+@pytest.fixture(scope="module")
+def matrix(pushed: PushedRun, version: Path, raw: Sequence[dict[str, Any]]) -> np.ndarray:
+    """The leads as the trees see them, float32 [leads, columns], by Transform's graph alone."""
     graphs = pushed.root / "artifacts" / "lead-scoring" / "Transform" / "transform_graph"
     graph = tft.TFTransformOutput(str(max(graphs.iterdir(), key=lambda p: int(p.name))))
     manifest = Manifest.load(version)
@@ -115,9 +121,14 @@ def booster(pushed: PushedRun, version: Path, raw: Sequence[dict[str, Any]]) -> 
                 example.features.feature[name].float_list.value.append(value)
         examples.append(example.SerializeToString())
     spec = {name: kind for name, kind in graph.raw_feature_spec().items() if name in raw[0]}
-    matrix = graph.transform_features_layer()(dict(parse_raw(tf.constant(examples), spec)))[FEATURES].numpy()
-    native = xgb.Booster(model_file=str(version / "assets.extra" / "booster.ubj"))
-    margins = native.inplace_predict(matrix[:, [c.position for c in manifest.columns]], predict_type="margin")
+    found = graph.transform_features_layer()(dict(parse_raw(tf.constant(examples), spec)))[FEATURES].numpy()
+    return found[:, [c.position for c in manifest.columns]]
+
+
+@pytest.fixture(scope="module")
+def booster(version: Path, native: xgb.Booster, matrix: np.ndarray) -> Answers:
+    """What XGBoost itself says, after Transform's graph and before nothing else than calibration."""
+    margins = native.inplace_predict(matrix, predict_type="margin")
     return Calibration.from_json((version / "assets.extra" / "calibration.json").read_text())(margins)
 
 
@@ -197,3 +208,52 @@ def test_ten_thousand_random_leads_in_batch_prediction_equal_the_booster(pushed,
         assert table["lead_id"].to_pylist() == [row["lead_id"] for row in leads[1]]
         assert {str(v) for v in table["version"].to_pylist()} == {version.name}
         assert_same({name: table[name].to_numpy() for name in OUTPUTS}, booster)
+
+
+def test_the_client_explains_as_the_booster_does(server, version, raw, native, matrix):
+    few = 300
+    manifest = Manifest.load(version)
+    found = native.predict(
+        xgb.DMatrix(matrix[:few]), pred_contribs=True, approx_contribs=True, validate_features=False
+    ).astype(np.float64)
+    expected = np.zeros((few, len(manifest.features)))
+    for place, column in enumerate(manifest.columns):
+        for name in column.raw:
+            expected[:, manifest.features.index(name)] += found[:, place] / len(column.raw)
+    with Client(server.grpc_address, timeout=60) as client:
+        answers = client.explain(raw[:few])
+        scores = client.score(raw[:few])
+    for answer, score, row, bias in zip(answers, scores, expected, found[:, -1], strict=True):
+        reasons = {reason.feature: reason.contribution for reason in answer.reasons}
+        np.testing.assert_allclose([reasons[name] for name in manifest.features], row, atol=1e-4)
+        assert answer.bias == pytest.approx(bias, abs=1e-4)
+        assert answer.margin == pytest.approx(answer.bias + sum(reasons.values()), abs=1e-4)
+        sizes = [abs(reason.contribution) for reason in answer.reasons]
+        assert sizes == sorted(sizes, reverse=True)
+        assert answer.score.probability == pytest.approx(score.probability, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "table"])
+def test_the_command_shows_the_strongest_reasons_of_the_client(server, raw, leads, tmp_path, format_):
+    few, some, output = 40, tmp_path / "some.csv", tmp_path / "scores"
+    with open(leads[0]) as whole:
+        some.write_text("".join(next(whole) for _ in range(few + 1)))
+    asked = ("--server", server.grpc_address, "--dataset", "aiqleads", "--output", str(output), "--format", format_)
+    done = aiqleads("score", str(some), *asked, "--explain")
+    assert done.code == 0, done.output
+    with Client(server.grpc_address, timeout=60) as client:
+        wanted = [answer.reasons[:3] for answer in client.explain(raw[:few])]
+    if format_ == "table":
+        shown = [line.strip() for line in output.read_text().splitlines() if line.startswith(" " * 16)]
+        assert shown == [str(reason) for reasons in wanted for reason in reasons]
+        return
+    if format_ == "csv":
+        with open(output, newline="") as file:
+            rows = list(csv.DictReader(file))
+        found = [[(row[f"reason_{i}"], float(row[f"contribution_{i}"])) for i in (1, 2, 3)] for row in rows]
+    else:
+        rows = map(json.loads, output.read_text().splitlines())
+        found = [[(r["feature"], r["contribution"]) for r in row["reasons"]] for row in rows]
+    assert [[name for name, _ in row] for row in found] == [[r.feature for r in reasons] for reasons in wanted]
+    for row, reasons in zip(found, wanted, strict=True):
+        assert [value for _, value in row] == pytest.approx([r.contribution for r in reasons], abs=TOLERANCE)
