@@ -194,7 +194,7 @@ def _design(rows: _Rows, features: Sequence[TransformedFeature]) -> _Design:
         if len(tables):
             largest = np.fmax(largest, np.fmax.reduce(batch[:, tables], axis=0, initial=-1.0))
     mean = first / np.maximum(count, 1e-300)
-    # Rows count alike here: by recent rows alone, a column that has just rested would get a free hand to leave its range.
+    # Rows count alike here: by recent rows alone, a column that has rested would be free to run away.
     seen, offset, squares = (np.zeros(len(numbers)) for _ in range(3))
     for batch, _, _ in rows:
         x = batch[:, numbers].astype(np.float64)
