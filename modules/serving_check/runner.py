@@ -27,6 +27,7 @@ from modules.serving_check.settings import ServingCheckSettings
 from modules.serving_check.signatures import Signature, read_signatures
 
 DEFAULT = "serving_default"
+C_LIBRARY = "equal in TensorFlow's C library"
 OTHER_REQUESTS = 30
 """Timed requests of signatures beside the default one; their latency is reported, not judged."""
 ROUNDS = 3
@@ -84,24 +85,25 @@ class ServingCheck:
         if DEFAULT not in signatures:
             self.failed["signatures"] = f"expected a signature {DEFAULT!r}, received {sorted(signatures)}"
             return self
-        session = self._attempt("load in a session", lambda: SessionModel(self.model_dir))
-        eager = self._attempt("load as the Evaluator does", lambda: EagerModel(self.model_dir))
-        if session is not None:
+        # The C library runs in a process of its own, so nothing need wait for it; timing does.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            c_library = pool.submit(self._ask_c_library)
+            session = self._attempt("load in a session", lambda: SessionModel(self.model_dir))
+            eager = self._attempt("load as the Evaluator does", lambda: EagerModel(self.model_dir))
+            if session is None:
+                return self
             answers = self._answers(session)
-            # The C library runs in a process of its own, so it need not wait; timing waits for it.
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                c_library = pool.submit(self._c_library, answers)
-                self._values(answers)
-                self._agreement(answers)
-                self._batching(answers)
-                self._absent(session)
-                self._ignored(session)
-                self._lists(session)
-                self._allowed(session)
-                if eager is not None:
-                    self._same_as("equal to what the Evaluator sees", eager, answers)
-                c_library.result()
-            self._latency(session)
+            self._values(answers)
+            self._agreement(answers)
+            self._batching(answers)
+            self._absent(session)
+            self._ignored(session)
+            self._lists(session)
+            self._allowed(session)
+            if eager is not None:
+                self._same_as("equal to what the Evaluator sees", eager, answers)
+            self._same_in_c_library(c_library.result(), answers)
+        self._latency(session)
         return self
 
     def report(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class ServingCheck:
         try:
             result = action()
         except Exception as error:
-            self.failed[name] = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            self.failed[name] = _said(error)
             return None
         finally:
             seconds = time.perf_counter() - start
@@ -298,25 +300,33 @@ class ServingCheck:
                     other.run(signature, self._feeds(signature, size)), outputs, self.settings.tolerance
                 )
             except Exception as error:
-                fault = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+                fault = _said(error)
             self._judge(check, fault and f"{name}, {size} rows: {fault}")
         self.seconds[check] = time.perf_counter() - start
 
-    def _c_library(self, answers: Mapping[tuple[str, int], Outputs]) -> None:
-        """The same requests through TensorFlow's C library, in a process without the Python package."""
-        check = "equal in TensorFlow's C library"
+    def _ask_c_library(self) -> dict[tuple[str, int], Outputs] | str:
+        """What TensorFlow's C library answers, in a process without the Python package, or what was wrong."""
         start = time.perf_counter()
-        asked = [key for key in answers if key[1] in (0, 7)] or list(answers)
-        requests = [(self.signatures[name], self._feeds(self.signatures[name], size)) for name, size in asked]
+        sizes = [size for size in self.settings.batch_sizes if size in (0, 7)] or list(self.settings.batch_sizes)
+        keys = [(name, size) for name in self.signatures for size in sizes]
         try:
-            received = c_session.ask(self.model_dir, requests)
-        except RuntimeError as error:
-            self._judge(check, str(error))
+            requests = [(self.signatures[name], self._feeds(self.signatures[name], size)) for name, size in keys]
+            return dict(zip(keys, c_session.ask(self.model_dir, requests), strict=True))
+        except Exception as error:
+            return _said(error)
+        finally:
+            self.seconds[C_LIBRARY] = time.perf_counter() - start
+
+    def _same_in_c_library(
+        self, received: Mapping[tuple[str, int], Outputs] | str, answers: Mapping[tuple[str, int], Outputs]
+    ) -> None:
+        if isinstance(received, str):
+            self._judge(C_LIBRARY, received)
             return
-        for key, outputs in zip(asked, received, strict=True):
-            fault = ranking.difference_fault(outputs, answers[key], self.settings.tolerance)
-            self._judge(check, fault and f"{key[0]}, {key[1]} rows: {fault}")
-        self.seconds[check] = time.perf_counter() - start
+        for (name, size), outputs in received.items():
+            if (name, size) in answers:
+                fault = ranking.difference_fault(outputs, answers[name, size], self.settings.tolerance)
+                self._judge(C_LIBRARY, fault and f"{name}, {size} rows: {fault}")
 
     def _latency(self, session: SessionModel) -> None:
         for signature in self.served:
@@ -343,3 +353,7 @@ class ServingCheck:
                 slow = best["p99"] > self.settings.p99_ms
                 fault = f"p99 {best['p99']:.2f} ms, at most {self.settings.p99_ms:g} ms allowed" if slow else None
                 self._judge("latency is within the budget", fault)
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]

@@ -26,6 +26,9 @@ QUICK = (
 )
 """Settings that make a run of a few thousand leads quick; thresholds are those of a quick model."""
 
+BARE = ("infra.kind=off", "importance=null")
+"""For runs of which only the verdict matters."""
+
 QUICK_RECOMMENDATION = (
     "model.embedding_dim=16",
     "model.hidden_layers=[32]",

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import PROJECT
-from tests.pipeline.command import CONFIG, QUICK, aiqleads, run_pipeline
+from tests.pipeline.command import BARE, CONFIG, QUICK, aiqleads, run_pipeline
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +115,7 @@ FAULTS = "ragged=3,utf8=2,quote=1,text_in_number=visits:2,bad_date=2"
 
 def test_bad_rows_are_quarantined_with_line_and_reason_and_the_run_goes_on(tmp_path: Path) -> None:
     table = generate(tmp_path / "data", "--faults", FAULTS)
-    done = run_pipeline(tmp_path / "root", table, "dataset.max_bad_rows=0.02", "infra.kind=off")
+    done = run_pipeline(tmp_path / "root", table, "dataset.max_bad_rows=0.02", *BARE)
     assert done.code in (0, 2), done.output
     assert "10 quarantined" in done.output
     (file,) = (tmp_path / "root" / "artifacts").rglob("quarantine*.jsonl")
@@ -161,7 +161,7 @@ def test_the_gate_stops_drift_from_the_last_accepted_run(
     tmp_path: Path, curated: Path, clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(curated)
-    settings = ("model.num_rounds=5", "infra.kind=off")
+    settings = ("model.num_rounds=5", *BARE)
     first = run_pipeline(tmp_path / "root", clean, *settings)
     assert first.code in (0, 2), first.output
     drifted = generate(tmp_path / "data", "--drift", "mortgage_rate:+2.0")
@@ -185,7 +185,7 @@ def test_a_full_disk_leaves_no_half_version_and_the_next_run_continues(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    settings = ("evaluation.min={}", "evaluation.change={}", "infra.kind=off")
+    settings = ("evaluation.min={}", "evaluation.change={}", *BARE)
     with monkeypatch.context() as patch:
         patch.setattr(pusher, "publish", full)
         done = run_pipeline(tmp_path / "root", clean, *settings)
@@ -200,7 +200,7 @@ def test_a_full_disk_leaves_no_half_version_and_the_next_run_continues(
 
 def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, clean: Path) -> None:
     root = tmp_path / "root"
-    settings = [*QUICK, f"dataset.files=['{clean}']", "evaluation.min={}", "evaluation.change={}", "infra.kind=off"]
+    settings = [*QUICK, f"dataset.files=['{clean}']", "evaluation.min={}", "evaluation.change={}", *BARE]
     command = [sys.executable, "-m", "pipeline.cli", "run", CONFIG, "--root", str(root)]
     command += [part for setting in settings for part in ("--set", setting)]
     log = tmp_path / "output"
@@ -213,7 +213,7 @@ def test_a_killed_run_continues_where_it_stopped(tmp_path: Path, clean: Path) ->
         process.wait()
     assert "Transform" in log.read_text(), log.read_text()
     assert "Pusher" not in log.read_text()
-    again = run_pipeline(root, clean, "evaluation.min={}", "evaluation.change={}", "infra.kind=off")
+    again = run_pipeline(root, clean, "evaluation.min={}", "evaluation.change={}", *BARE)
     assert again.code == 0, again.output
     lines = {line.split()[1]: line for line in again.output.splitlines() if line.startswith(" ✓ ")}
     assert "cached" in lines["ColumnarExampleGen"]

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.quality import compare
 from modules.ingest.report import read_report
-from tests.pipeline.command import CONFIG, QUICK, PushedRun, aiqleads, run_pipeline
+from tests.pipeline.command import BARE, CONFIG, QUICK, PushedRun, aiqleads, run_pipeline
 
 COMPONENTS = (
     "ColumnarExampleGen",
@@ -122,7 +122,7 @@ def test_a_second_identical_run_does_nothing(pushed: PushedRun) -> None:
 
 def test_an_unblessed_model_is_never_pushed_and_the_run_says_which_threshold_failed(pushed: PushedRun) -> None:
     before = versions(pushed.root)
-    done = run_pipeline(pushed.root, pushed.leads, "evaluation.min={auc: 0.999}", "infra.kind=off")
+    done = run_pipeline(pushed.root, pushed.leads, "evaluation.min={auc: 0.999}", *BARE)
     assert done.code == 2, done.output
     assert re.search(r"auc 0\.\d+ < 0\.999 \(short by 0\.\d+\) overall", done.output)
     assert versions(pushed.root) == before
@@ -130,7 +130,7 @@ def test_an_unblessed_model_is_never_pushed_and_the_run_says_which_threshold_fai
 
 def test_a_model_that_is_not_better_than_the_blessed_one_is_not_pushed(pushed: PushedRun) -> None:
     before = versions(pushed.root)
-    done = run_pipeline(pushed.root, pushed.leads, "model.num_rounds=2", "infra.kind=off")
+    done = run_pipeline(pushed.root, pushed.leads, "model.num_rounds=2", *BARE)
     assert done.code == 2, done.output
     assert "auc improvement" in done.output
     assert "baseline" in done.output
@@ -147,7 +147,7 @@ def test_a_model_that_is_too_slow_to_serve_is_not_pushed(pushed: PushedRun) -> N
 
 
 def test_materialized_examples_give_the_same_booster(pushed: PushedRun, tmp_path: Path) -> None:
-    done = run_pipeline(tmp_path, pushed.leads, "transform.materialize=true", "infra.kind=off")
+    done = run_pipeline(tmp_path, pushed.leads, "transform.materialize=true", *BARE)
     assert done.code == 0, done.output
     (ours,), (theirs,) = versions(tmp_path), versions(pushed.root)
     booster = Path("assets.extra") / "booster.ubj"
@@ -156,7 +156,7 @@ def test_materialized_examples_give_the_same_booster(pushed: PushedRun, tmp_path
 
 def test_a_warm_start_continues_from_the_last_blessed_booster(pushed: PushedRun) -> None:
     before = versions(pushed.root)
-    settings = ("model.warm_start=true", "model.num_rounds=5", "evaluation.change={auc: -1}", "infra.kind=off")
+    settings = ("model.warm_start=true", "model.num_rounds=5", "evaluation.change={auc: -1}", *BARE)
     done = run_pipeline(pushed.root, pushed.leads, *settings)
     assert done.code == 0, done.output
     (new,) = set(versions(pushed.root)) - set(before)
@@ -168,7 +168,7 @@ def test_a_warm_start_continues_from_the_last_blessed_booster(pushed: PushedRun)
 
 def test_bank_marketing_runs_without_duration(tmp_path: Path, shared_data: Path) -> None:
     settings = [*QUICK, f"dataset.files=['{shared_data}/bank_marketing/bank-additional-full.csv.gz']"]
-    settings += ["evaluation.slices=[job]", "infra.kind=off"]
+    settings += ["evaluation.slices=[job]", *BARE]
     sets = [part for setting in settings for part in ("--set", setting)]
     done = aiqleads("run", CONFIG, "--dataset", "bank_marketing", "--root", str(tmp_path), *sets)
     assert done.code == 0, done.output

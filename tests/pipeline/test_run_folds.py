@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from modules.validation.report import CrossValidationReport
-from tests.pipeline.command import aiqleads, run_pipeline
+from tests.pipeline.command import BARE, aiqleads, run_pipeline
 
 pytestmark = pytest.mark.slow
 
-FOLDS = ("validation.folds=2", "infra.kind=off", "model.num_rounds=20", "evaluation.slices=[]", "evaluation.min={}")
+FOLDS = ("validation.folds=2", *BARE, "model.num_rounds=20", "evaluation.slices=[]", "evaluation.min={}")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from modules.lead_scoring.manifest import Manifest
 from modules.recommendation.manifest import Manifest as JourneyManifest
 from modules.tuning.report import TuningReport
-from tests.pipeline.command import PushedRun, RecommendedRun, run_pipeline, run_recommendation
+from tests.pipeline.command import BARE, PushedRun, RecommendedRun, run_pipeline, run_recommendation
 
 pytestmark = pytest.mark.slow
 
@@ -19,14 +19,14 @@ LEADS = (
     "tuning.trials=2",
     "tuning.space={max_depth: {low: 2, high: 4}}",
     "evaluation.min={auc: 0.999}",
-    "infra.kind=off",
+    *BARE,
 )
 JOURNEYS = (
     "model.epochs=1",
     "tuning={trials: 2, space: {hidden_layers: {choices: [[8], [16]]}}}",
     "evaluation.min={accuracy: 0.999}",
     "value.max_weight=20",
-    "infra.kind=off",
+    *BARE,
 )
 
 
