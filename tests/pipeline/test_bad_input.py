@@ -103,7 +103,7 @@ def test_a_missing_feature_column_is_named_with_the_nearest_there_is(tmp_path: P
 
 def test_an_unknown_column_is_ignored_and_said_once(tmp_path: Path, clean: Path) -> None:
     table = edit(clean, tmp_path / "leads.csv", lambda h, rows: [[*h, "shoe_size"], *([*r, "42"] for r in rows)])
-    done = run_pipeline(tmp_path / "root", table)
+    done = run_pipeline(tmp_path / "root", table, *BARE)
     assert done.code in (0, 2), done.output
     assert done.output.count("shoe_size") == 1
 

@@ -17,8 +17,9 @@ def names(source):
 
 
 def test_patterns_are_read_in_their_order_and_files_once(tmp_path):
-    touch(tmp_path, "b.csv", "a1.csv", "a2.csv")
-    source = resolve(make_dataset(tmp_path / "b.csv", tmp_path / "a*.csv", f"{tmp_path}/../*/b.csv"))
+    here = tmp_path / "here"
+    touch(here, "b.csv", "a1.csv", "a2.csv")
+    source = resolve(make_dataset(here / "b.csv", here / "a*.csv", f"{here}/../*/b.csv"))
     assert names(source) == ["b.csv", "a1.csv", "a2.csv"] and source.span is None
 
 
