@@ -67,15 +67,13 @@ def curve_plots(
             "calibration",
             binary.calibration({name: s.bins for name, s in models.items()}),
             f"Calibration: {binary.CALIBRATION_GROUPS} groups of equally many {rows}, share of positives against the "
-            "mean "
-            "prediction, with 95 % Wilson intervals. On the dashed line predictions mean what they say.",
+            "mean prediction, with 95 % Wilson intervals. On the dashed line predictions mean what they say.",
         ),
         Plot(
             "gains",
             binary.gains(models),
             f"Gains: the best 10 % of the {rows} by score hold {percent(best.captured(0.1))} of all positives, the "
-            "best "
-            f"20 % hold {percent(best.captured(0.2))}, the best half {percent(best.captured(0.5))}.",
+            f"best 20 % hold {percent(best.captured(0.2))}, the best half {percent(best.captured(0.5))}.",
         ),
         Plot(
             "lift",

@@ -122,8 +122,7 @@ def _statistics(source: RunSource) -> list[Block]:
     rows = tuple(_row(summary) for summary in summaries)
     caption = (
         "Left (blue) is the training part, right (orange) the test part. Of words only the most frequent values are "
-        "shown, "
-        "if enough rows share them; of free text nothing but its length."
+        "shown, if enough rows share them; of free text nothing but its length."
     )
     return [
         *blocks,
@@ -217,7 +216,6 @@ def _outliers(source: RunSource) -> list[Block]:
     )
     caption = (
         "Values beyond the training quantiles of `clip`, which were set to them. A share that differs between the "
-        "parts "
-        "says that the tails do."
+        "parts says that the tails do."
     )
     return [*blocks, Table(("feature", *splits), rows, caption, tuple(range(1, len(splits) + 1)))]

@@ -29,10 +29,8 @@ def _overview(report: ImportanceReport) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(
             f"Measured on {report.sampled:,} of {report.rows:,} {what} of the {report.split} part, which the model "
-            "was not "
-            f"trained on; {report.repeats} shuffles per feature. An importance says what the model uses, not what "
-            "causes "
-            "the outcome; of two features that say the same, either may get all of it."
+            f"was not trained on; {report.repeats} shuffles per feature. An importance says what the model uses, not "
+            "what causes the outcome; of two features that say the same, either may get all of it."
         )
     ]
     name = report.ranked_by
@@ -45,8 +43,7 @@ def _overview(report: ImportanceReport) -> list[Block]:
                 "importance-permutation",
                 figures.permutation(report.features, name),
                 f"By how much {metric(name)} gets worse when the values of a feature are shuffled among the rows, "
-                "with one "
-                "standard deviation over the shuffles.",
+                "with one standard deviation over the shuffles.",
             )
         )
     if any(f.gain_share for f in report.features):
@@ -80,8 +77,7 @@ def _contributions(report: ImportanceReport) -> list[Block]:
             "beeswarm",
             figures.beeswarm(report.sample),
             "Each dot is a row: how much a feature moved its log-odds. Red are high values of the feature, blue low "
-            "ones, "
-            "grey are words and missing values.",
+            "ones, grey are words and missing values.",
             wide=True,
         ),
     ]

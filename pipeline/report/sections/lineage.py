@@ -62,8 +62,7 @@ def lineage(source: RunSource) -> Section:
         [
             Paragraph(
                 f"Behind {what} stand {len(found.executions)} executions and {len(found.artifacts)} artifacts in ML "
-                "Metadata "
-                f"({source.found.store.path.name}).{_beside(source, found)}"
+                f"Metadata ({source.found.store.path.name}).{_beside(source, found)}"
             ),
             Plot(
                 "lineage",

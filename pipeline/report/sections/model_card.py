@@ -42,8 +42,7 @@ def _use(source: RunSource) -> list[Block]:
             "To order leads by how likely they are to convert, and to say how likely, with an interval, so that agents "
             "can spend their time well.",
             "Not meant for decisions with legal or similarly serious effects on a person (credit, housing, prices), "
-            "nor "
-            "for leads of another market or channel than those in the data.",
+            "nor for leads of another market or channel than those in the data.",
         )
     return [Heading("Intended use"), Items(intended)]
 
@@ -80,8 +79,7 @@ def _limits(source: RunSource) -> list[Block]:
     if method in ("hash", "column"):
         lines.append(
             "Rows held out at random come from the same time as the training rows: how the model does on later leads "
-            "is "
-            "not measured here, and is usually worse."
+            "is not measured here, and is usually worse."
         )
     ingest = source.ingest
     if not isinstance(ingest, Absent) and ingest.as_of:
@@ -89,15 +87,13 @@ def _limits(source: RunSource) -> list[Block]:
     if source.recommends:
         lines.append(
             "A priority is observational: it says how leads fared after an action, with whatever else the agents "
-            "knew; it "
-            "is no promise that the action causes the outcome."
+            "knew; it is no promise that the action causes the outcome."
         )
     else:
         level = source.option("model.calibration.level", 0.9)
         lines.append(
             f"The interval of a lead is one of the conversion rate of leads with such a score ({100 * level:g} %), "
-            "not of "
-            "what this one lead will do."
+            "not of what this one lead will do."
         )
     verdict = source.verdict
     if not isinstance(verdict, Absent) and verdict.unjudged:
@@ -142,15 +138,12 @@ def _plain_words(source: RunSource, found: dict[str, list[GroupFairness]]) -> st
     return (
         f"Each slice is compared with all other rows at the threshold {source.threshold:g}: how many of its leads are "
         "selected, how many of its converting leads are found, how many of the others are taken for converting, and "
-        "whether "
-        f"predictions promise too much there. {differ} of {gaps} differences are larger than chance explains at 95 "
-        "%; of so "
-        f"many, about {gaps // 20} would look like that by chance alone. A difference is not yet a wrong: slices "
-        "convert at "
-        "different rates, and then no model can have equal selection, equal error rates and equal calibration at once "
-        "(Kleinberg, Mullainathan, Raghavan 2016). And no difference is no acquittal: it holds for these slices and "
-        "this "
-        "threshold only, for the outcomes as they were logged, and says nothing about people who are not in the data."
+        f"whether predictions promise too much there. {differ} of {gaps} differences are larger than chance explains "
+        f"at 95 %; of so many, about {gaps // 20} would look like that by chance alone. A difference is not yet a "
+        "wrong: slices convert at different rates, and then no model can have equal selection, equal error rates and "
+        "equal calibration at once (Kleinberg, Mullainathan, Raghavan 2016). And no difference is no acquittal: it "
+        "holds for these slices and this threshold only, for the outcomes as they were logged, and says nothing about "
+        "people who are not in the data."
     )
 
 
@@ -178,8 +171,7 @@ def _group(feature: str, rows: list[GroupFairness], index: int) -> list[Block]:
                 for r in rows
             ),
             f"Rates by {feature} with 95 % intervals; below each the difference to all other rows, bold where it is "
-            "more "
-            "than chance explains.",
+            "more than chance explains.",
             (1, 2, 3, 4, 5),
             folded=len(rows) > 8,
         ),

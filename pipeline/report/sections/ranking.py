@@ -124,8 +124,7 @@ def _confusion(source: RunSource) -> list[Block]:
             "action-confusion",
             figures.confusion(found),
             "Row: the action that was taken; column: the one predicted; in percent of the row. A perfect model has "
-            "100 on "
-            "the diagonal.",
+            "100 on the diagonal.",
         ),
         Table(
             ("action", "taken", "predicted", "precision", "recall", "F1"),
@@ -150,10 +149,9 @@ def conversion(source: RunSource) -> Section:
         )
     known = verdict.candidate.get("conversion_count")
     intro = Paragraph(
-        f"Probability that the lead converts, given the action that was taken, over the {count(known)} decisions whose "
-        "outcome is known. All decisions of a lead share its outcome, so the intervals are too narrow: take them as "
-        "a lower "
-        "limit of what is unknown."
+        f"Probability that the lead converts, given the action that was taken, over the {count(known)} decisions "
+        "whose outcome is known. All decisions of a lead share its outcome, so the intervals are too narrow: take "
+        "them as a lower limit of what is unknown."
     )
     plots = curve_plots(source, verdict, models, CONVERSION_THRESHOLD, "conversion_auc", "decisions")
     return Section("conversion", title, [intro, *plots])

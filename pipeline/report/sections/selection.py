@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modules.lead_scoring.selection import Dropped, Selection
+from modules.lead_scoring.selection import Dropped, Reason, Selection
 from modules.reporting.document import Paragraph, Plot, Section, Table
 from modules.reporting.figures.comparison import bars
 from modules.reporting.figures.theme import CANDIDATE
@@ -10,12 +10,13 @@ from modules.reporting.formats import short
 from pipeline.report.sections.common import missing
 from pipeline.report.source import Absent, RunSource
 
-WHY = {
+WHY: dict[Reason, str] = {
     "constant": "the same value in all rows",
     "missing": "missing nearly everywhere",
     "duplicate": "says the same as another column",
     "shadows": "no better than random shadows",
     "top_k": "others are stronger",
+    "base_model": "the model that was continued does not know it",
 }
 MOST_RANKED = 30
 
@@ -42,8 +43,7 @@ def _ranking(found: Selection):
             bars([r.name if r.kept else f"{r.name} (dropped)" for r in ranked], [r.score for r in ranked],
                  "log loss lost without it, nats per lead", CANDIDATE),
             f"Ranking over {found.rounds} rounds on {found.rows:,} rows; a feature stays with {found.needed} wins "
-            "over the "
-            f"best random shadow, whose mean score is {short(found.threshold)}.",
+            f"over the best random shadow, whose mean score is {short(found.threshold)}.",
         ),
         Table(
             ("feature", "columns", "score", "wins", "kept"),
@@ -63,7 +63,7 @@ def _dropped(found: Selection):
         return Paragraph("No column was dropped.")
     return Table(
         ("column", "feature", "why", "figures"),
-        tuple((d.name, d.source, WHY.get(d.reason, d.reason), _figures(d)) for d in found.dropped),
+        tuple((d.name, d.source, WHY[d.reason], _figures(d)) for d in found.dropped),
         "Dropped columns.",
         folded=len(found.dropped) > 12,
     )

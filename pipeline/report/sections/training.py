@@ -31,8 +31,7 @@ def training(source: RunSource) -> Section:
                         f"curve-{index}-{metric}",
                         loss_curve(one, metric),
                         f"{what} by {one.unit}, training and validation part; the dotted line is the {one.unit} in "
-                        "use. "
-                        "Curves that part mean that the model learns its training rows by heart.",
+                        "use. Curves that part mean that the model learns its training rows by heart.",
                     )
                 )
         more = len(curves.trainings) - MOST_TRAININGS

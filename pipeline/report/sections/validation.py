@@ -29,8 +29,7 @@ def cross_validation(source: RunSource) -> Section:
         return Section("cross-validation", title, missing(report))
     intro = Paragraph(
         f"{report.scheme} of {', '.join(report.splits)} ({report.rows:,} rows); everything that is learned from data "
-        "is "
-        f"learned anew inside each fold. Intervals of {report.confidence * 100:g} % allow for folds that share "
+        f"is learned anew inside each fold. Intervals of {report.confidence * 100:g} % allow for folds that share "
         "training rows."
     )
     rows = tuple(
@@ -96,8 +95,7 @@ def tuning(source: RunSource) -> Section:
             "tuning-history",
             tuning_figures.history(report),
             f"Score of each trial ({'higher' if report.direction == 'maximize' else 'lower'} is better) and the best "
-            "one so "
-            "far. The score of the best of many trials is a little too good: the test part is the judge.",
+            "one so far. The score of the best of many trials is a little too good: the test part is the judge.",
         ),
     ]
     if len([t for t in report.trials if t.score is not None]) > 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from pipeline.report.find import find_run
 from pipeline.report.source import RunSource
 from tests.pipeline.command import PushedRun, RecommendedRun, aiqleads
 from tests.pipeline.report.chromium import Browser
+from tests.pipeline.report.outline import Outline
 
 LEAD_SECTIONS = [
     "summary", "data", "training", "curves", "thresholds", "slices", "importance", "selection", "cross-validation",
@@ -22,36 +22,6 @@ JOURNEY_SECTIONS = [
     "summary", "data", "training", "ranking", "conversion", "slices", "importance", "cross-validation", "tuning",
     "policy", "blessing", "model-card", "lineage",
 ]  # fmt: skip
-
-
-class Outline(HTMLParser):
-    """Sections, links inside the page, and the text of each section."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.sections: list[str] = []
-        self.links: list[str] = []
-        self.text: dict[str, str] = {}
-        self._inside = ""
-        self._script = False
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        if tag == "section":
-            self._inside = found["id"]
-            self.sections.append(self._inside)
-        if tag == "a":
-            self.links.append(found["href"])
-        self._script = tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        if tag in ("script", "style"):
-            self._script = False
-
-    def handle_data(self, data):
-        if not self._script:
-            self.text[self._inside] = f"{self.text.get(self._inside, '')} {' '.join(data.split())}"
 
 
 @pytest.fixture(scope="module")
