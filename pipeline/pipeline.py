@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tfx.proto import infra_validator_pb2, pusher_pb2, trainer_pb2, transform_pb
 from tfx.types import standard_artifacts
 
 from modules.dataset import SPLITS
+from modules.files import write_whole
 from modules.journeys.dataset import JourneyDataset
 from pipeline.components.cross_validation.component import CrossValidation
 from pipeline.components.evaluator import Evaluator
@@ -284,10 +284,7 @@ def _frozen_copy(run: Run) -> Path:
     content = run.schema_file.read_bytes()
     copy = run.root / "metadata" / "schemas" / f"{hashlib.sha256(content).hexdigest()[:16]}" / "schema.pbtxt"
     if not copy.is_file():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        beside = copy.with_name(f".{copy.name}.{os.getpid()}")
-        beside.write_bytes(content)
-        beside.rename(copy)
+        write_whole(copy, content)
     return copy
 
 

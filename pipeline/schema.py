@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
+from modules.files import write_whole
 from pipeline.config import Run, schema_files
 from pipeline.logs import adopt_absl, quiet
 
@@ -57,15 +57,8 @@ def review(run: Run, *, save: bool) -> int:
                 console.print(f"  {line}", markup=False)
         target = schema_files(run.dataset.name)[0]
         if save:
-            _write_whole(target, text_format.MessageToString(proposed))
+            write_whole(target, text_format.MessageToString(proposed))
             console.print(f"saved {target}; review it and keep it under version control")
         else:
             console.print(f"--save writes it to {target}")
     return 0
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    beside.replace(path)

@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
+
+from modules.files import write_whole
 
 logger = logging.getLogger("serving")
 
@@ -100,10 +101,7 @@ def _announce(options, ports: dict[str, int | None]) -> None:
     ]
     logger.info("serving %s", ", ".join(where) or options.grpc_socket_path)
     if options.ready_file:
-        path = Path(options.ready_file)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps({**ports, "pid": os.getpid()}))
-        beside.rename(path)
+        write_whole(options.ready_file, json.dumps({**ports, "pid": os.getpid()}))
 
 
 if __name__ == "__main__":

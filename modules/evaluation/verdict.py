@@ -210,7 +210,7 @@ def read_verdict(evaluation: Path | str) -> Verdict:
     validated = any(Path(path).glob("validations*"))
     result = metrics_plots_and_validations_writer.load_and_deserialize_validation_result(path) if validated else None
     verdict = make_verdict(config, metrics, result)
-    missed = BoundsVerdict.read(path).missed
+    missed = BoundsVerdict.find(path).missed
     return dataclasses.replace(verdict, blessed=verdict.blessed and not missed, missed_bounds=missed)
 
 

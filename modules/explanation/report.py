@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from modules.errors import DataError
+from modules.report_file import ReportFile
 
-REPORT_FILE = "importance_report.json"
 STRONGEST = 5
 
 FROZEN = ConfigDict(frozen=True, extra="forbid")
@@ -69,7 +66,7 @@ class FeatureSample(BaseModel):
     contributions: tuple[float, ...]
 
 
-class ImportanceReport(BaseModel):
+class ImportanceReport(ReportFile):
     """Written by the component Importance as `importance_report.json`.
 
     Attributes:
@@ -87,7 +84,7 @@ class ImportanceReport(BaseModel):
       seconds: wall time.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    FILE = "importance_report.json"
     model_type: Literal["lead-scoring", "recommendation"]
     split: str
     rows: int
@@ -101,26 +98,6 @@ class ImportanceReport(BaseModel):
     margins: tuple[float, ...] = ()
     bias: float | None = None
     seconds: float = Field(default=0.0, ge=0)
-
-    def write(self, folder: str | Path) -> None:
-        """Writes the report into a folder; a reader sees all of it or nothing."""
-        path = Path(folder) / REPORT_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(self.model_dump_json())
-        beside.rename(path)
-
-    @classmethod
-    def read(cls, folder: str | Path) -> ImportanceReport:
-        """Reads what `write` wrote.
-
-        Raises:
-          DataError: there is no such file.
-        """
-        path = Path(folder) / REPORT_FILE
-        if not path.is_file():
-            raise DataError(f"expected {REPORT_FILE} in {folder}, found none; run the pipeline again")
-        return cls.model_validate_json(path.read_bytes())
 
     def lines(self) -> list[str]:
         """One line for the summary of a run: the strongest features."""

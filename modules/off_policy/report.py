@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ConfigDict, TypeAdapter
 
 from modules.errors import DataError
+from modules.files import write_whole
 from modules.off_policy.estimators import ESTIMATORS, Estimate, PolicyEstimate, Valuation
 
 REPORT_FILE = "value.json"
@@ -88,7 +89,7 @@ class PolicyValueReport:
 
     def write(self, folder: str | Path) -> None:
         """Writes `value.json` into a folder; figures that cannot be known are "NaN"."""
-        (Path(folder) / REPORT_FILE).write_bytes(_ADAPTER.dump_json(self, indent=1))
+        write_whole(Path(folder) / REPORT_FILE, _ADAPTER.dump_json(self, indent=1))
 
     @classmethod
     def read(cls, folder: str | Path) -> PolicyValueReport:

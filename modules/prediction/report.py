@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules.files import write_whole
 from modules.ingest.quarantine import BadRow, Reason
 
 REPORT_FILE = "predictions.json"
@@ -122,10 +123,8 @@ class PredictionReport:
     quarantine: str | None
 
     def write(self, folder: Path) -> None:
-        """Writes it beside and renames it."""
-        beside = folder / f".{REPORT_FILE}"
-        beside.write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
-        beside.replace(folder / REPORT_FILE)
+        """Writes it whole or not at all."""
+        write_whole(folder / REPORT_FILE, json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
 
 
 def earlier_outputs(folder: Path) -> tuple[Path, ...]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from modules.errors import DataError
+from modules.report_file import ReportFile
 from modules.tuning.settings import Direction, Parameter
 
-REPORT_FILE = "tuning_report.json"
 FROZEN = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 TrialState = Literal["complete", "pruned", "failed"]
@@ -44,7 +41,7 @@ class TrialReport(BaseModel):
     error: str = ""
 
 
-class TuningReport(BaseModel):
+class TuningReport(ReportFile):
     """A finished search.
 
     Attributes:
@@ -63,7 +60,7 @@ class TuningReport(BaseModel):
       seconds: of this search.
     """
 
-    model_config = FROZEN
+    FILE = "tuning_report.json"
     model: str
     objective: str
     direction: Direction
@@ -142,26 +139,6 @@ class TuningReport(BaseModel):
         if len(self.trials) < self.planned:
             out.append(f"{'':<11}stopped by tuning.timeout_minutes before {self.planned} trials")
         return out
-
-    def write(self, folder: str | Path) -> None:
-        """Writes `tuning_report.json` into a folder, whole or not at all."""
-        path = Path(folder) / REPORT_FILE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{REPORT_FILE}.{os.getpid()}")
-        part.write_text(self.model_dump_json(indent=1))
-        part.replace(path)
-
-    @classmethod
-    def read(cls, folder: str | Path) -> TuningReport:
-        """Reads what `write` wrote.
-
-        Raises:
-          DataError: there is no such file.
-        """
-        path = Path(folder) / REPORT_FILE
-        if not path.is_file():
-            raise DataError(f"expected {REPORT_FILE} in {folder}, found none; run the pipeline again")
-        return cls.model_validate_json(path.read_bytes())
 
     def _numbered(self, number: int) -> TrialReport:
         return next(trial for trial in self.trials if trial.number == number)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from modules.report_file import ReportFile
 from modules.validation.report import CrossValidationReport
-
-BOUNDS_FILE = "cross_validation_bounds.json"
 
 FROZEN = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
@@ -55,7 +53,7 @@ class MissedBound(BaseModel):
         )
 
 
-class BoundsVerdict(BaseModel):
+class BoundsVerdict(ReportFile):
     """Which bounds were asked for, and which of them were missed; lies beside what the Evaluator wrote.
 
     Attributes:
@@ -63,23 +61,15 @@ class BoundsVerdict(BaseModel):
       missed: those that do not hold.
     """
 
-    model_config = FROZEN
-    min: dict[str, float] = {}
-    max: dict[str, float] = {}
+    FILE = "cross_validation_bounds.json"
+    min: dict[str, float] = Field(default_factory=dict)
+    max: dict[str, float] = Field(default_factory=dict)
     missed: tuple[MissedBound, ...] = ()
 
-    def write(self, folder: str | Path) -> None:
-        """Writes `cross_validation_bounds.json` into a folder, whole or not at all."""
-        target = Path(folder) / BOUNDS_FILE
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        beside.write_text(self.model_dump_json(indent=1))
-        beside.rename(target)
-
     @classmethod
-    def read(cls, folder: str | Path) -> BoundsVerdict:
+    def find(cls, folder: str | Path) -> BoundsVerdict:
         """Reads what `write` wrote; no bounds where there is no such file."""
-        path = Path(folder) / BOUNDS_FILE
-        return cls.model_validate_json(path.read_bytes()) if path.is_file() else cls()
+        return cls.read(folder) if (Path(folder) / cls.FILE).is_file() else cls()
 
 
 def judge(report: CrossValidationReport, low: Mapping[str, float], high: Mapping[str, float]) -> BoundsVerdict:

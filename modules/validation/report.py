@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from modules.errors import DataError
+from modules.report_file import ReportFile
 from modules.validation.settings import Method
 
-REPORT_FILE = "cross_validation.json"
 SHOWN = {
     "lead-scoring": ("auc", "log_loss", "average_precision", "brier_score", "expected_calibration_error"),
     "recommendation": ("accuracy", "log_loss", "accuracy_over_baseline", "conversion_auc", "conversion_log_loss"),
@@ -71,7 +68,7 @@ class MetricSummary(BaseModel):
     high: float
 
 
-class CrossValidationReport(BaseModel):
+class CrossValidationReport(ReportFile):
     """Written by the component CrossValidation as `cross_validation.json`.
 
     Attributes:
@@ -90,7 +87,7 @@ class CrossValidationReport(BaseModel):
       seconds: wall time of everything.
     """
 
-    model_config = FROZEN
+    FILE = "cross_validation.json"
     model_type: Literal["lead-scoring", "recommendation"]
     method: Method
     group: str | None = None
@@ -104,29 +101,9 @@ class CrossValidationReport(BaseModel):
     parts: tuple[FoldReport, ...]
     metrics: dict[str, MetricSummary]
     roc: tuple[tuple[float, float], ...] = ()
-    hyperparameters: dict[str, float | int | str | bool | None] = {}
+    hyperparameters: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
     workers: int = 1
     seconds: float = 0.0
-
-    def write(self, folder: str | Path) -> None:
-        """Writes `cross_validation.json` into a folder, whole or not at all."""
-        target = Path(folder) / REPORT_FILE
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        beside.write_text(self.model_dump_json(indent=1))
-        beside.rename(target)
-
-    @classmethod
-    def read(cls, folder: str | Path) -> CrossValidationReport:
-        """Reads what `write` wrote.
-
-        Raises:
-          DataError: there is no such file.
-        """
-        path = Path(folder) / REPORT_FILE
-        if not path.is_file():
-            raise DataError(f"expected {REPORT_FILE} in {folder}, found none; run the pipeline again")
-        return cls.model_validate_json(path.read_bytes())
 
     @property
     def shown(self) -> dict[str, MetricSummary]:

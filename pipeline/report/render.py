@@ -7,10 +7,8 @@ data set may hold, nothing in it runs, and nothing leaves the reader's machine.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from modules.errors import ConfigError
+from modules.files import write_whole
 from modules.reporting.document import Document
 from modules.reporting.sparkline import sparkline
 
@@ -61,14 +60,9 @@ def write(document: Document, path: Path) -> int:
       ConfigError: it cannot be written.
     """
     page = render(document).encode()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(page)
-        beside.replace(path)
+        write_whole(path, page)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise ConfigError(f"--out {path}: cannot be written: {error.strerror}") from None
     return len(page)
 

@@ -232,9 +232,9 @@ class RunSource:
         artifact = self.run.output("Evaluator", "evaluation")
         if artifact is None:
             return None
-        from modules.validation.bounds import BOUNDS_FILE, BoundsVerdict
+        from modules.validation.bounds import BoundsVerdict
 
-        if not (artifact.path / BOUNDS_FILE).is_file():
+        if not (artifact.path / BoundsVerdict.FILE).is_file():
             return None
         return attempt(lambda: BoundsVerdict.read(artifact.uri), "the bounds on cross-validation")
 
@@ -265,21 +265,27 @@ class RunSource:
 
     @cached_property
     def importance(self) -> Any:
-        from modules.explanation.report import REPORT_FILE, ImportanceReport
+        from modules.explanation.report import ImportanceReport
 
-        return self._report(REPORT_FILE, ImportanceReport.read, "no importances: the run has no node Importance")
+        return self._report(
+            ImportanceReport.FILE, ImportanceReport.read, "no importances: the run has no node Importance"
+        )
 
     @cached_property
     def cross_validation(self) -> Any:
-        from modules.validation.report import REPORT_FILE, CrossValidationReport
+        from modules.validation.report import CrossValidationReport
 
-        return self._report(REPORT_FILE, CrossValidationReport.read, "no cross-validation: set `validation.folds`")
+        return self._report(
+            CrossValidationReport.FILE, CrossValidationReport.read, "no cross-validation: set `validation.folds`"
+        )
 
     @cached_property
     def tuning(self) -> Any:
-        from modules.tuning.report import REPORT_FILE, TuningReport
+        from modules.tuning.report import TuningReport
 
-        return self._report(REPORT_FILE, TuningReport.read, "no tuning: set `tuning` to search for better settings")
+        return self._report(
+            TuningReport.FILE, TuningReport.read, "no tuning: set `tuning` to search for better settings"
+        )
 
     @cached_property
     def policy_value(self) -> Any:

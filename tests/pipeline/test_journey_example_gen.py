@@ -14,9 +14,9 @@ from tfx.utils import proto_utils
 from modules.dataset import SPLITS
 from modules.errors import ConfigError, DataError
 from modules.journeys.report import read_report
+from pipeline.components.example_gen.settings import Settings
 from pipeline.components.journey_example_gen.component import JourneyExampleGen
 from pipeline.components.journey_example_gen.executor import Executor
-from pipeline.components.journey_example_gen.settings import JourneySettings
 from tests.modules.journeys.journey_runs import LEAD_FEATURES, ingest, journey_dataset, records, write_table
 
 
@@ -39,7 +39,7 @@ def execute(folder: Path, dataset, validation_split: float = 0.25) -> standard_a
     artifact = standard_artifacts.Examples()
     artifact.uri = str(folder / "examples" / "7")
     context = Executor.Context(beam_pipeline_args=[], tmp_dir=str(folder / "tmp"), unique_id="7")
-    settings = JourneySettings(dataset, validation_split)
+    settings = Settings(dataset, validation_split)
     properties = {"custom_config": proto_utils.proto_to_json(settings.pack())}
     Executor(context).Do({}, {"examples": [artifact]}, properties)
     return artifact

@@ -10,21 +10,17 @@ from typing import Any
 
 import apache_beam as beam
 from tfx import types
-from tfx.components.example_gen import utils, write_split
-from tfx.components.util import examples_utils
+from tfx.components.example_gen import write_split
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from modules.dataset import SPLITS, Dataset
+from modules.dataset import Dataset
 from modules.ingest import sources, split, work
 from modules.ingest.sources import Source
 from modules.ingest.split import BlockSummary, Key, SplitPlan
 from modules.ingest.work import Work
+from pipeline.components.example_gen.artifact import describe, quarantine_of, version_of
 from pipeline.components.example_gen.settings import Settings
-
-ROWS_PROPERTY = "rows"
-DATASET_VERSION_PROPERTY = "dataset_version"
 
 
 class _PlanFile(beam.DoFn):
@@ -92,12 +88,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           ConfigError: the dataset cannot be used.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        settings = Settings.unpack(exec_properties)
+        settings = Settings.unpack(exec_properties, Dataset)
         dataset = settings.dataset
         source = sources.resolve(dataset, settings.span, settings.last_spans)
         ignored = work.check(dataset, source)
-        version = settings.fingerprint or exec_properties.get(utils.FINGERPRINT_PROPERTY_NAME)
-        version = str(version or sources.fingerprint(source)).split("-")[0]
+        version = version_of(settings, exec_properties, lambda: sources.fingerprint(source))
         artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         staging = Path(artifact.uri) / work.STAGING
         staging.mkdir(parents=True, exist_ok=True)
@@ -122,13 +117,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             else:
                 plan = _make_plan(None, dataset, settings.validation_split, str(staging), [])
             _ = units | "Process" >> beam.ParDo(_Process(dataset, str(staging)), plan)
-        identifier = Path(artifact.uri).name
-        quarantine = Path(artifact.uri).parent.parent / "quarantine" / f"{identifier}.jsonl"
-        report = work.finish(dataset, source, ignored, version, artifact.uri, str(quarantine))
-        artifact.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(artifact, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
-        artifact.set_int_custom_property(ROWS_PROPERTY, report.kept)
-        artifact.set_string_custom_property(DATASET_VERSION_PROPERTY, report.dataset_version)
-        artifact.set_int_custom_property(utils.SPAN_PROPERTY_NAME, report.span or 0)
+        report = work.finish(dataset, source, ignored, version, artifact.uri, quarantine_of(artifact))
+        describe(artifact, report)
         logging.info("%s: %d rows read, %d kept", dataset.name, report.rows, report.kept)

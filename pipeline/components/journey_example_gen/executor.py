@@ -9,19 +9,18 @@ from typing import Any
 
 import apache_beam as beam
 from tfx import types
-from tfx.components.example_gen import utils, write_split
-from tfx.components.util import examples_utils
+from tfx.components.example_gen import write_split
 from tfx.dsl.components.base import base_beam_executor
-from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
-from modules.dataset import SPLITS
 from modules.journeys import finish, splits, tables, work
+from modules.journeys.dataset import JourneyDataset
 from modules.journeys.splits import JourneyPlan
 from modules.journeys.tables import Tables
 from modules.journeys.work import JourneyWork, Spilled, SpillResult
-from pipeline.components.example_gen.executor import DATASET_VERSION_PROPERTY, ROWS_PROPERTY, threads
-from pipeline.components.journey_example_gen.settings import JourneySettings
+from pipeline.components.example_gen.artifact import describe, quarantine_of, version_of
+from pipeline.components.example_gen.executor import threads
+from pipeline.components.example_gen.settings import Settings
 
 
 class _PlanFile(beam.DoFn):
@@ -33,7 +32,7 @@ class _PlanFile(beam.DoFn):
 
 
 class _Spill(beam.DoFn):
-    def __init__(self, settings: JourneySettings, found: Tables, partitions: int, folder: str) -> None:
+    def __init__(self, settings: Settings[JourneyDataset], found: Tables, partitions: int, folder: str) -> None:
         self.settings, self.found, self.partitions, self.folder = settings, found, partitions, folder
 
     def process(self, unit: JourneyWork) -> Iterator[SpillResult]:
@@ -44,7 +43,7 @@ class _Spill(beam.DoFn):
 
 
 class _FindPositions(beam.DoFn):
-    def __init__(self, settings: JourneySettings, found: Tables, folder: str) -> None:
+    def __init__(self, settings: Settings[JourneyDataset], found: Tables, folder: str) -> None:
         self.settings, self.found, self.folder = settings, found, folder
 
     def process(self, partition: int, results: list[SpillResult]) -> Iterator[int]:
@@ -54,7 +53,7 @@ class _FindPositions(beam.DoFn):
 
 
 class _Write(beam.DoFn):
-    def __init__(self, settings: JourneySettings, found: Tables, folder: str) -> None:
+    def __init__(self, settings: Settings[JourneyDataset], found: Tables, folder: str) -> None:
         self.settings, self.found, self.folder = settings, found, folder
         self.rows = beam.metrics.Metrics.counter(write_split.METRICS_NAMESPACE, "num_instances")
 
@@ -69,7 +68,7 @@ class _Write(beam.DoFn):
 
 
 def _make_plan(
-    _: None, settings: JourneySettings, found: Tables, folder: str, results: list[SpillResult], __: list[int]
+    _: None, settings: Settings[JourneyDataset], found: Tables, folder: str, results: list[SpillResult], __: list[int]
 ) -> JourneyPlan | None:
     """The plan; None if nothing can be made of what was read, which `finish` says in full."""
     if finish.judge(settings.dataset, found, results) is not None:
@@ -109,28 +108,20 @@ class Executor(base_beam_executor.BaseBeamExecutor):
           ConfigError: the dataset cannot be used.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        settings = JourneySettings.unpack(exec_properties)
+        settings = Settings.unpack(exec_properties, JourneyDataset)
         dataset = settings.dataset
         found = tables.resolve(dataset, settings.span, settings.last_spans)
         ignored = tables.check(dataset, found)
-        version = settings.fingerprint or exec_properties.get(utils.FINGERPRINT_PROPERTY_NAME)
-        version = str(version or tables.fingerprint(found)).split("-")[0]
+        version = version_of(settings, exec_properties, lambda: tables.fingerprint(found))
         artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
         staging = Path(artifact.uri) / finish.STAGING
         staging.mkdir(parents=True, exist_ok=True)
         self._run(settings, found, str(staging))
-        identifier = Path(artifact.uri).name
-        quarantine = Path(artifact.uri).parent.parent / "quarantine" / f"{identifier}.jsonl"
-        report = finish.finish(dataset, found, ignored, version, artifact.uri, str(quarantine))
-        artifact.split_names = artifact_utils.encode_split_names(list(SPLITS))
-        examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(artifact, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP))
-        artifact.set_int_custom_property(ROWS_PROPERTY, report.kept)
-        artifact.set_string_custom_property(DATASET_VERSION_PROPERTY, report.dataset_version)
-        artifact.set_int_custom_property(utils.SPAN_PROPERTY_NAME, report.span or 0)
+        report = finish.finish(dataset, found, ignored, version, artifact.uri, quarantine_of(artifact))
+        describe(artifact, report)
         logging.info("%s: %d events read, %d decisions", dataset.name, report.events, report.kept)
 
-    def _run(self, settings: JourneySettings, found: Tables, folder: str) -> None:
+    def _run(self, settings: Settings[JourneyDataset], found: Tables, folder: str) -> None:
         partitions = found.partitions
         with self._make_beam_pipeline() as pipeline:
             results = (

@@ -82,13 +82,16 @@ def test_folds_by_time_are_those_of_time_series_split(n, k, seed):
 
 
 @given(
-    times=st.lists(st.integers(0, 60 * SECONDS_PER_DAY), min_size=8, max_size=120),
+    n=st.integers(8, 120),
+    unit=st.sampled_from([1, SECONDS_PER_DAY, 5 * SECONDS_PER_DAY]),
+    seed=seeds,
     k=st.integers(2, 5),
     gap=st.sampled_from([0.0, 0.5, 3.0, 10.0]),
     newest=st.booleans(),
 )
-def test_no_fold_trains_on_the_future_or_on_the_gap(times, k, gap, newest):
-    rows = RowKeys(np.arange(len(times), dtype=np.uint64), times=np.array(times))
+def test_no_fold_trains_on_the_future_or_on_the_gap(n, unit, seed, k, gap, newest):
+    times = np.random.default_rng(seed).integers(0, 60 * SECONDS_PER_DAY // unit, n) * unit
+    rows = RowKeys(np.arange(n, dtype=np.uint64), times=times)
     settings = ValidationSettings(folds=k, method="time", gap_days=gap)
     try:
         parts = assign(settings, rows, Inner(0.2, 0.1, newest))

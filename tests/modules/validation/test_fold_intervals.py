@@ -110,10 +110,10 @@ def test_what_is_not_defined_or_not_measured_misses_its_bound(name):
 
 
 def test_verdict_on_bounds_is_read_as_it_was_written(tmp_path):
-    assert BoundsVerdict.read(tmp_path) == BoundsVerdict()
+    assert BoundsVerdict.find(tmp_path) == BoundsVerdict()
     verdict = judge(report(VALUES), {"auc": 0.7}, {"auc": 0.9})
     verdict.write(tmp_path)
-    assert BoundsVerdict.read(tmp_path) == verdict
+    assert BoundsVerdict.find(tmp_path) == verdict
 
 
 def test_pooled_curve_is_that_of_scikit_learn():

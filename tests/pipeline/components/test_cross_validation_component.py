@@ -20,7 +20,7 @@ from modules.evaluation import verdict as verdicts
 from modules.features import Feature, Kind
 from modules.lead_scoring.settings import CalibrationSettings, LeadScoringSettings
 from modules.transform_config import TransformConfig
-from modules.validation.bounds import BOUNDS_FILE, BoundsVerdict
+from modules.validation.bounds import BoundsVerdict
 from modules.validation.intervals import summarize_folds
 from modules.validation.report import CrossValidationReport, FoldReport
 from modules.validation.settings import ValidationSettings
@@ -175,7 +175,7 @@ def test_a_missed_bound_takes_the_blessing_away_and_a_held_one_gives_none(
 
 def test_the_verdict_names_the_bound_that_was_missed(tmp_path, monkeypatch):
     evaluate(tmp_path, monkeypatch, {"min": {"auc": 0.7}, "max": {}})
-    assert (tmp_path / "evaluation" / BOUNDS_FILE).is_file()
+    assert (tmp_path / "evaluation" / BoundsVerdict.FILE).is_file()
     bounds = BoundsVerdict.read(tmp_path / "evaluation")
     assert bounds.min == {"auc": 0.7}
     verdict = verdicts.Verdict(

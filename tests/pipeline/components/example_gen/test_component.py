@@ -13,7 +13,7 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from modules.dataset import SPLITS
+from modules.dataset import SPLITS, Dataset
 from modules.errors import ConfigError, DataError
 from modules.ingest import units
 from modules.ingest.report import read_report
@@ -210,7 +210,7 @@ def test_the_component_compiles_with_its_driver(tmp_path):
     made = pipeline.Pipeline("leads", str(tmp_path), components=[component])
     text = str(compiler.Compiler().compile(made))
     assert "pipeline.components.example_gen.driver.ColumnarDriver" in text
-    settings = Settings.unpack(component.exec_properties)
+    settings = Settings.unpack(component.exec_properties, Dataset)
     assert (settings.span, settings.last_spans, settings.validation_split) == (3, 2, 0.2)
 
 
