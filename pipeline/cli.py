@@ -34,6 +34,19 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value laid over the files, e.g. model.max_depth=4 or dataset.max_bad_rows=0.01."),
 ]
+ServerOption = Annotated[str, typer.Option("--server", help="gRPC address of the model server.")]
+VersionOption = Annotated[int | None, typer.Option("--version", help="Version number; the newest otherwise.")]
+LabelOption = Annotated[str | None, typer.Option("--label", help="Version label, e.g. stable.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="csv, jsonl or table; a table on a terminal, CSV elsewhere.")
+]
+OutputOption = Annotated[Path | None, typer.Option("--output", help="File to write instead of standard output.")]
+SkipBadOption = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for one request.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, help="Leads per request.")]
+TokenOption = Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")]
+TlsOption = Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")]
+CaOption = Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")]
 
 
 @app.command()
@@ -212,38 +225,34 @@ def serve(
 @app.command()
 def score(
     file: Annotated[str, typer.Argument(help="CSV or JSON lines, gzip-compressed or not; - for standard input.")],
-    server: Annotated[str, typer.Option("--server", help="gRPC address of the model server.")] = "127.0.0.1:8500",
+    server: ServerOption = "127.0.0.1:8500",
     model: Annotated[str, typer.Option("--model", help="Name of the served model.")] = "lead-scoring",
-    version: Annotated[int | None, typer.Option("--version", help="Version number; the newest otherwise.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Version label, e.g. stable.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="csv, jsonl or table; a table on a terminal, CSV elsewhere.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="File to write instead of standard output.")] = None,
+    version: VersionOption = None,
+    label: LabelOption = None,
+    format_: FormatOption = None,
+    output: OutputOption = None,
     id_: Annotated[str | None, typer.Option("--id", help="Column that identifies a lead.")] = None,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="Read columns and missing values as this dataset file says.")
     ] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for one request.")] = 5.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Leads per request.")] = 512,
-    token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
-    ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+    skip_bad: SkipBadOption = False,
+    timeout: TimeoutOption = 5.0,
+    batch: BatchOption = 512,
+    token_file: TokenOption = None,
+    tls: TlsOption = False,
+    ca: CaOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add the strongest reasons of each lead.")] = False,
 ) -> None:
     """Score leads through a running model server."""
     from pipeline.score import ScoreOptions
     from pipeline.score import score as run_score
 
-    raise typer.Exit(
-        run_score(
-            ScoreOptions(
-                file, server, model, version, label, format_, output, id_, dataset, skip_bad, timeout, batch,
-                token_file, tls, ca, explain,
-            )
-        )
+    options = ScoreOptions(
+        file=file, model=model, id=id_, dataset=dataset,
+        server=server, version=version, label=label, format=format_, output=output, skip_bad=skip_bad, timeout=timeout,
+        batch=batch, token_file=token_file, tls=tls, ca=ca, explain=explain,
     )  # fmt: skip
+    raise typer.Exit(run_score(options))
 
 
 @app.command()
@@ -259,34 +268,31 @@ def recommend(
         list[str] | None, typer.Option("--allow", help="Recommend only this action; may be repeated.")
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="Actions per lead in the output.")] = 3,
-    server: Annotated[str, typer.Option("--server", help="gRPC address of the model server.")] = "127.0.0.1:8500",
+    server: ServerOption = "127.0.0.1:8500",
     model: Annotated[str | None, typer.Option("--model", help="Served model; the dataset's otherwise.")] = None,
-    version: Annotated[int | None, typer.Option("--version", help="Version number; the newest otherwise.")] = None,
-    label: Annotated[str | None, typer.Option("--label", help="Version label, e.g. stable.")] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="csv, jsonl or table; a table on a terminal, CSV elsewhere.")
-    ] = None,
-    output: Annotated[Path | None, typer.Option("--output", help="File to write instead of standard output.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out instead of stopping.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds for one request.")] = 5.0,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Leads per request.")] = 512,
-    token_file: Annotated[Path | None, typer.Option("--token-file", help="Bearer token for the server.")] = None,
-    tls: Annotated[bool, typer.Option("--tls", help="Use TLS, with the system's authorities.")] = False,
-    ca: Annotated[Path | None, typer.Option("--ca", help="Use TLS, with these authorities (PEM).")] = None,
+    version: VersionOption = None,
+    label: LabelOption = None,
+    format_: FormatOption = None,
+    output: OutputOption = None,
+    skip_bad: SkipBadOption = False,
+    timeout: TimeoutOption = 5.0,
+    batch: BatchOption = 512,
+    token_file: TokenOption = None,
+    tls: TlsOption = False,
+    ca: CaOption = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add the past events that mattered.")] = False,
 ) -> None:
     """Recommend the next best action for each lead of a file of events through a running model server."""
     from pipeline.recommend import RecommendOptions
     from pipeline.recommend import recommend as run_recommend
 
-    raise typer.Exit(
-        run_recommend(
-            RecommendOptions(
-                events, leads, dataset, tuple(lead or ()), at, tuple(allow or ()), top, server, model, version, label,
-                format_, output, skip_bad, timeout, batch, token_file, tls, ca, explain,
-            )
-        )
+    options = RecommendOptions(
+        events=events, leads=leads, dataset=dataset, lead=tuple(lead or ()), at=at, allow=tuple(allow or ()), top=top,
+        model=model,
+        server=server, version=version, label=label, format=format_, output=output, skip_bad=skip_bad, timeout=timeout,
+        batch=batch, token_file=token_file, tls=tls, ca=ca, explain=explain,
     )  # fmt: skip
+    raise typer.Exit(run_recommend(options))
 
 
 @app.command("serving-config")

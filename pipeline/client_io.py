@@ -6,8 +6,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO, TextIO
 
 from modules.errors import ConfigError, DataError
 from serving.client import Client, Tls
@@ -15,29 +16,26 @@ from serving.client import Client, Tls
 FORMATS = ("csv", "jsonl", "table")
 
 
-class Asked(Protocol):
-    """Whom a command asks, as `serving.client.Client`, and where it writes."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Whom a command asks, as `serving.client.Client`, and where it writes.
 
-    @property
-    def server(self) -> str: ...
-    @property
-    def version(self) -> int | None: ...
-    @property
-    def label(self) -> str | None: ...
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def token_file(self) -> Path | None: ...
-    @property
-    def tls(self) -> bool: ...
-    @property
-    def ca(self) -> Path | None: ...
-    @property
-    def format(self) -> str | None: ...
-    @property
-    def output(self) -> Path | None: ...
+    format: of the output; a table on a terminal and CSV elsewhere when None. skip_bad: leave bad rows out. explain: add
+    the strongest reasons.
+    """
+
+    server: str = "127.0.0.1:8500"
+    version: int | None = None
+    label: str | None = None
+    format: str | None = None
+    output: Path | None = None
+    skip_bad: bool = False
+    timeout: float = 5.0
+    batch: int = 512
+    token_file: Path | None = None
+    tls: bool = False
+    ca: Path | None = None
+    explain: bool = False
 
 
 def connect(asked: Asked, model: str) -> Client:

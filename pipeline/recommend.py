@@ -12,12 +12,11 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from modules.errors import ConfigError
 from modules.journeys.dataset import JourneyDataset
-from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, written
+from pipeline.client_io import Asked, by_versions, chosen_format, connect, count, digits, note, written
 from pipeline.config import find_config, load_run
 from pipeline.recommend_input import Reading, Report, read_latest
 from serving.client import ClientError, EventReason, Recommendation
@@ -30,15 +29,14 @@ REASONS = 3
 SHOWN_BAD_ROWS = 10
 
 
-@dataclass(frozen=True)
-class RecommendOptions:
+@dataclass(frozen=True, kw_only=True)
+class RecommendOptions(Asked):
     """What the command was asked.
 
     events, leads: paths, "-" for standard input. dataset: what their columns mean; that of configs/recommendation.yaml
     when None. lead: ids; all leads when empty. at: histories end before this moment. allow: the only actions to choose
-    from. top: actions per lead in the output, at least 1. format: a table on a terminal and CSV elsewhere by default.
-    model: the one that `aiqleads run` pushes for the dataset when None. explain: add what mattered. The rest says whom
-    to ask, as `serving.client.Client`.
+    from. top: actions per lead in the output, at least 1. model: the one that `aiqleads run` pushes for the dataset
+    when None.
     """
 
     events: str
@@ -48,19 +46,7 @@ class RecommendOptions:
     at: str | None = None
     allow: tuple[str, ...] = ()
     top: int = 3
-    server: str = "127.0.0.1:8500"
     model: str | None = None
-    version: int | None = None
-    label: str | None = None
-    format: str | None = None
-    output: Path | None = None
-    skip_bad: bool = False
-    timeout: float = 5.0
-    batch: int = 512
-    token_file: Path | None = None
-    tls: bool = False
-    ca: Path | None = None
-    explain: bool = False
 
 
 def recommend(options: RecommendOptions) -> int:

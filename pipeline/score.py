@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TextIO
 
 from modules.features import Kind
-from pipeline.client_io import by_versions, chosen_format, connect, count, digits, note, opened, shown, written
+from pipeline.client_io import Asked, by_versions, chosen_format, connect, count, digits, note, opened, shown, written
 from serving.client import Client, LeadScore, Reason
 from serving.client.table import Chunk, LeadTable, Reading
 
@@ -26,31 +26,17 @@ REASONS = 3
 """Reasons of each lead in the output."""
 
 
-@dataclass(frozen=True)
-class ScoreOptions:
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Asked):
     """What the command was asked.
 
-    file: path, or "-" for standard input. format: of the output; a table on a terminal and CSV elsewhere by default.
-    id, dataset, skip_bad: how the input is read. explain: add the strongest reasons. The rest says whom to ask, as
-    `serving.client.Client`.
+    file: path, or "-" for standard input. id, dataset: how the input is read.
     """
 
     file: str
-    server: str = "127.0.0.1:8500"
     model: str = "lead-scoring"
-    version: int | None = None
-    label: str | None = None
-    format: str | None = None
-    output: Path | None = None
     id: str | None = None
     dataset: str | None = None
-    skip_bad: bool = False
-    timeout: float = 5.0
-    batch: int = 512
-    token_file: Path | None = None
-    tls: bool = False
-    ca: Path | None = None
-    explain: bool = False
 
 
 def score(options: ScoreOptions) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,14 +20,14 @@ from modules.ingest.hashing import hash64, personal_key
 from modules.ingest.layout import check_names, read_layout
 from modules.ingest.quarantine import BadRow
 from modules.ingest.raw import RawBlock
-from modules.ingest.report import QUARANTINE_FILE, REPORT_FILE, IngestReport, SplitCount
+from modules.ingest.report import IngestReport, SplitCount
 from modules.ingest.sources import Source
 from modules.ingest.split import BlockSummary, Key, SplitPlan
-from modules.ingest.tfrecord import GzipTFRecordFile, Piece
+from modules.ingest.staging import STAGING, keep_quarantine, merge_quarantine, publish
+from modules.ingest.tfrecord import Piece
 from modules.ingest.typed import type_block
 from modules.ingest.units import BLOCKS_PER_UNIT, Unit, in_order, narrowed, pieces, plan_units
 
-STAGING = ".staging"
 PLAN_FILE = "plan.json"
 FIRST_BAD = 10
 MAX_NEWEST = -(2**62)
@@ -228,26 +227,10 @@ def finish(
         if result.error is not None:
             raise DataError(result.error, result.details)
     report = _report(dataset, source, _read_plan(staging), ignored, version, results, _duplicates(staging))
-    with open(staging / QUARANTINE_FILE, "wb") as merged:
-        for part in sorted(staging.glob("bad-*.jsonl")):
-            with open(part, "rb") as rows:
-                shutil.copyfileobj(rows, merged)
+    merge_quarantine(staging)
     _judge(dataset, report, results, staging, Path(quarantine_path))
-    for name in SPLITS:
-        shards = [staging / f"{name}-{s}.gz" for r in results for s in r.suffixes]
-        shards = [shard for shard in shards if shard.exists()]
-        if not shards:
-            # Readers expect at least one file in every split.
-            shards = [staging / f"{name}-none.gz"]
-            GzipTFRecordFile(str(shards[0])).close()
-        folder = Path(root) / f"Split-{name}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for i, shard in enumerate(shards):
-            shard.replace(folder / f"data_tfrecord-{i:05d}-of-{len(shards):05d}.gz")
-    (staging / QUARANTINE_FILE).replace(Path(root) / QUARANTINE_FILE)
-    report.write(str(staging))
-    (staging / REPORT_FILE).replace(Path(root) / REPORT_FILE)
-    shutil.rmtree(staging)
+    shards = {name: [staging / f"{name}-{suffix}.gz" for r in results for suffix in r.suffixes] for name in SPLITS}
+    publish(Path(root), {name: [p for p in paths if p.exists()] for name, paths in shards.items()}, report)
     return report
 
 
@@ -313,11 +296,10 @@ def _judge(
         raise DataError(f"{where} has no rows, only a header")
     bad = report.quarantined_rows
     if bad > dataset.max_bad_rows * report.rows:
-        quarantine_path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(staging / QUARANTINE_FILE, quarantine_path)
+        kept = keep_quarantine(staging, quarantine_path)
         details = [f"{count} rows: {reason}" for reason, count in report.quarantined.items()]
         details += [line for r in results for line in r.first_bad][:FIRST_BAD]
-        details.append(f"all of them: {quarantine_path}")
+        details.append(kept)
         raise DataError(
             f"{where}: {bad} of {report.rows} rows cannot be used ({bad / report.rows:.2%}), more than max_bad_rows "
             f"({dataset.max_bad_rows:.2%})",

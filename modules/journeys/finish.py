@@ -10,8 +10,7 @@ from pathlib import Path
 
 from modules.dataset import SPLITS
 from modules.errors import DataError
-from modules.ingest.report import QUARANTINE_FILE, REPORT_FILE
-from modules.ingest.tfrecord import GzipTFRecordFile
+from modules.ingest.staging import STAGING, keep_quarantine, merge_quarantine, publish
 from modules.journeys.dataset import JourneyDataset
 from modules.journeys.report import JourneyCount, JourneyReport
 from modules.journeys.spill import ROW_BITS
@@ -19,7 +18,6 @@ from modules.journeys.splits import JourneyPlan, Position, read_plan
 from modules.journeys.tables import EVENTS, Tables
 from modules.journeys.work import FIRST_BAD, LONG_AGO, PartitionResult, SpillResult
 
-STAGING = ".staging"
 _DAY = 86_400
 
 
@@ -81,15 +79,10 @@ def finish(
     staging = Path(root) / STAGING
     units = [SpillResult(**json.loads(p.read_text())) for p in sorted(staging.glob("spill-*.json"))]
     error = judge(dataset, found, units)
-    with open(staging / QUARANTINE_FILE, "wb") as merged:
-        for path in sorted(staging.glob("bad-*.jsonl")):
-            with open(path, "rb") as rows:
-                shutil.copyfileobj(rows, merged)
+    merge_quarantine(staging)
     if error is not None:
         if any(r.bad for r in units):
-            Path(quarantine_path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(staging / QUARANTINE_FILE, quarantine_path)
-            error.details.append(f"all of them: {quarantine_path}")
+            error.details.append(keep_quarantine(staging, Path(quarantine_path)))
         # Nothing of the rows stays behind, hashed or not.
         shutil.rmtree(staging)
         raise error
@@ -102,20 +95,7 @@ def finish(
             [f"{name}: {c.rows} decisions of {c.journeys} journeys" for name, c in report.splits.items()]
             + [f"{report.left_out} decisions have fewer than {dataset.history.min} events before them"],
         )
-    for name in SPLITS:
-        shards = sorted(staging.glob(f"{name}-*.gz"))
-        if not shards:
-            # Readers expect at least one file in every split.
-            shards = [staging / f"{name}-none.gz"]
-            GzipTFRecordFile(str(shards[0])).close()
-        folder = Path(root) / f"Split-{name}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for i, shard in enumerate(shards):
-            shard.replace(folder / f"data_tfrecord-{i:05d}-of-{len(shards):05d}.gz")
-    (staging / QUARANTINE_FILE).replace(Path(root) / QUARANTINE_FILE)
-    report.write(str(staging))
-    (staging / REPORT_FILE).replace(Path(root) / REPORT_FILE)
-    shutil.rmtree(staging)
+    publish(Path(root), {name: sorted(staging.glob(f"{name}-*.gz")) for name in SPLITS}, report)
     return report
 
 

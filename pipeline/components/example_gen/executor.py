@@ -18,6 +18,7 @@ from modules.dataset import Dataset
 from modules.ingest import sources, split, work
 from modules.ingest.sources import Source
 from modules.ingest.split import BlockSummary, Key, SplitPlan
+from modules.ingest.staging import STAGING
 from modules.ingest.work import Work
 from pipeline.components.example_gen.artifact import describe, quarantine_of, version_of
 from pipeline.components.example_gen.settings import Settings
@@ -94,7 +95,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ignored = work.check(dataset, source)
         version = version_of(settings, exec_properties, lambda: sources.fingerprint(source))
         artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        staging = Path(artifact.uri) / work.STAGING
+        staging = Path(artifact.uri) / STAGING
         staging.mkdir(parents=True, exist_ok=True)
         with self._make_beam_pipeline() as pipeline:
             units = (

@@ -13,6 +13,7 @@ from tfx.components.example_gen import write_split
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils, standard_component_specs
 
+from modules.ingest.staging import STAGING
 from modules.journeys import finish, splits, tables, work
 from modules.journeys.dataset import JourneyDataset
 from modules.journeys.splits import JourneyPlan
@@ -114,7 +115,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         ignored = tables.check(dataset, found)
         version = version_of(settings, exec_properties, lambda: tables.fingerprint(found))
         artifact = artifact_utils.get_single_instance(output_dict[standard_component_specs.EXAMPLES_KEY])
-        staging = Path(artifact.uri) / finish.STAGING
+        staging = Path(artifact.uri) / STAGING
         staging.mkdir(parents=True, exist_ok=True)
         self._run(settings, found, str(staging))
         report = finish.finish(dataset, found, ignored, version, artifact.uri, quarantine_of(artifact))

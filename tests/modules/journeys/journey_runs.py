@@ -13,6 +13,7 @@ from typing import Any
 from tensorflow.core.example import example_pb2
 
 from modules.dataset import SPLITS
+from modules.ingest.staging import STAGING
 from modules.journeys import finish, splits, tables, work
 from modules.journeys.dataset import JourneyDataset
 from modules.journeys.report import JourneyReport
@@ -52,7 +53,7 @@ def ingest(
     """What the executor does, in one process."""
     found = tables.resolve(dataset)
     ignored = tables.check(dataset, found)
-    staging = root / finish.STAGING
+    staging = root / STAGING
     staging.mkdir(parents=True)
     folder = str(staging)
     units = [unit for number in range(len(found.files)) for unit in work.plan_file(found, number)]
