@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
+
+from modules.report_file import ReportFile
 
 REPORT_FILE = "ingest_report.json"
 QUARANTINE_FILE = "quarantine.jsonl"
@@ -19,8 +18,7 @@ class SplitCount:
     positives: int
 
 
-@dataclass(frozen=True)
-class IngestReport:
+class IngestReport(ReportFile):
     """What was read, kept and left out.
 
     Attributes:
@@ -39,6 +37,7 @@ class IngestReport:
       thresholds: where splits begin: ISO 8601 times, or row numbers from 0 for `order`.
     """
 
+    FILE = REPORT_FILE
     dataset: str
     dataset_version: str
     files: tuple[str, ...]
@@ -62,15 +61,11 @@ class IngestReport:
         """Rows in all splits."""
         return sum(count.rows for count in self.splits.values())
 
-    def write(self, folder: str) -> None:
-        """Writes `ingest_report.json` into a folder."""
-        (Path(folder) / REPORT_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
-
 
 def read_report(folder: str) -> IngestReport:
-    """Reads the report of an Examples artifact, given its root."""
-    values = json.loads((Path(folder) / REPORT_FILE).read_text())
-    values["splits"] = {name: SplitCount(**count) for name, count in values["splits"].items()}
-    for name in ("files", "ignored_columns"):
-        values[name] = tuple(values[name])
-    return IngestReport(**values)
+    """Reads the report of an Examples artifact, given its root.
+
+    Raises:
+      DataError: there is none.
+    """
+    return IngestReport.read(folder)

@@ -5,18 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from modules.ingest.report import QUARANTINE_FILE, REPORT_FILE
+from modules.ingest.report import QUARANTINE_FILE
 from modules.ingest.tfrecord import GzipTFRecordFile
+from modules.report_file import ReportFile
 
 STAGING = ".staging"
-
-
-class Report(Protocol):
-    """An IngestReport or a JourneyReport."""
-
-    def write(self, folder: str) -> None: ...
 
 
 def merge_quarantine(staging: Path) -> None:
@@ -34,7 +28,7 @@ def keep_quarantine(staging: Path, path: Path) -> str:
     return f"all of them: {path}"
 
 
-def publish(root: Path, shards: Mapping[str, Sequence[Path]], report: Report) -> None:
+def publish(root: Path, shards: Mapping[str, Sequence[Path]], report: ReportFile) -> None:
     """Gives everything its final name below the artifact's folder and removes the staging folder.
 
     Args:
@@ -54,6 +48,5 @@ def publish(root: Path, shards: Mapping[str, Sequence[Path]], report: Report) ->
         for i, shard in enumerate(files):
             shard.replace(folder / f"data_tfrecord-{i:05d}-of-{len(files):05d}.gz")
     (staging / QUARANTINE_FILE).replace(root / QUARANTINE_FILE)
-    report.write(str(staging))
-    (staging / REPORT_FILE).replace(root / REPORT_FILE)
+    report.write(root)
     shutil.rmtree(staging)

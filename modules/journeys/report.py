@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from modules.ingest.report import REPORT_FILE
+from modules.report_file import ReportFile
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,7 @@ class JourneyCount:
     converted: int
 
 
-@dataclass(frozen=True)
-class JourneyReport:
+class JourneyReport(ReportFile):
     """What was read, kept and left out.
 
     Attributes:
@@ -48,6 +45,7 @@ class JourneyReport:
       thresholds: where splits begin: ISO 8601 times, or for `order` the number, from 0, of an event; `mature until`.
     """
 
+    FILE = REPORT_FILE
     dataset: str
     dataset_version: str
     files: tuple[str, ...]
@@ -84,15 +82,11 @@ class JourneyReport:
         """Journeys in all splits."""
         return sum(count.journeys for count in self.splits.values())
 
-    def write(self, folder: str) -> None:
-        """Writes `ingest_report.json` into a folder."""
-        (Path(folder) / REPORT_FILE).write_text(json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False))
-
 
 def read_report(folder: str) -> JourneyReport:
-    """Reads the report of an Examples artifact, given its root."""
-    values = json.loads((Path(folder) / REPORT_FILE).read_text())
-    values["splits"] = {name: JourneyCount(**count) for name, count in values["splits"].items()}
-    for name in ("files", "ignored_columns"):
-        values[name] = tuple(values[name])
-    return JourneyReport(**values)
+    """Reads the report of an Examples artifact, given its root.
+
+    Raises:
+      DataError: there is none.
+    """
+    return JourneyReport.read(folder)
