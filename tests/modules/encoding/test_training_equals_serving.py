@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lead_scoring"))
-import lead_table
 
 from modules.encoding.columns import FEATURES, Encoding
 from modules.features import Feature, Kind
@@ -31,6 +30,7 @@ from modules.transform_config import TransformConfig
 from modules.transform_features import transformed_features
 from modules.transform_graph import write_graph
 from tests.modules.encoding.encoded import config_of, learn_from, words_of
+from tests.modules.sessions import GraphSession
 
 ROWS = 150
 CHUNKS = (0, 1, 1, 1, 2, 3, 7, 64, ROWS)
@@ -125,7 +125,7 @@ class Served:
         whole = np.concatenate([batch[FEATURES] for batch in batches])
         self.matrix = whole[:, [c.position for c in self.columns]]
         self._export(folder / "model")
-        self.session = lead_table.SessionModel(folder / "model")
+        self.session = GraphSession(folder / "model")
 
     @staticmethod
     def _schema(config: TransformConfig) -> schema_pb2.Schema:

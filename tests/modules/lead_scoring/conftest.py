@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modules.lead_scoring.settings import LeadScoringSettings
+from tests.modules.sessions import GraphSession
 
 ROWS = {"train": 3000, "validation": 800, "calibration": 1000, "test": 500}
 SETTINGS = LeadScoringSettings(learning_rate=0.3, max_depth=3, num_rounds=40, early_stopping_rounds=5, nthread=2)
@@ -48,6 +49,5 @@ def trained(examples: tuple[Path, dict[str, Any]]) -> Trained:
 
 @pytest.fixture(scope="session")
 def served(trained: Trained) -> Any:
-    import lead_table
 
-    return lead_table.SessionModel(trained.model)
+    return GraphSession(trained.model)

@@ -191,19 +191,3 @@ def _inputs(root: Path) -> dict[str, list[Any]]:
     examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
     return {keys.EXAMPLES_KEY: [examples], keys.SCHEMA_KEY: [found]}
-
-
-class SessionModel:
-    """A SavedModel in a fresh session, as TensorFlow Serving and BulkInferrer load it."""
-
-    def __init__(self, path: Path) -> None:
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
-        with self._session.graph.as_default():
-            meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path))
-        self.signatures = meta.signature_def
-        self.graph_def = meta.graph_def
-
-    def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-        found = self.signatures[signature]
-        feeds = {found.inputs[name].name: value for name, value in inputs.items()}
-        return self._session.run({k: v.name for k, v in found.outputs.items()}, feeds)

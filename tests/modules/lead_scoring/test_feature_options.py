@@ -21,6 +21,7 @@ from modules.lead_scoring.manifest import columns_hash
 from modules.lead_scoring.settings import CalibrationSettings, LeadScoringSettings
 from modules.lead_scoring.trainer import _base_booster
 from modules.transform_config import TransformConfig
+from tests.modules.sessions import GraphSession
 
 ROWS = (
     Feature(name="income", kind="numeric", monotone=1, clip=(0.02, 0.98), scaling="z_score"),
@@ -66,7 +67,7 @@ def test_options_reach_the_model_and_its_outliers_are_counted(tmp_path, monkeypa
         values = leads[split].columns["income"]
         assert counted["income"][split] == ((values < low) | (values > high)).sum()
 
-    session = lead_table.SessionModel(model)
+    session = GraphSession(model)
     answers = session("serving_default", examples=np.array(leads["test"].examples(), object))
     names = lead_table.DATASET.table.names
     again = session("predict_columns", **{name: leads["test"].columns[name] for name in names})

@@ -21,6 +21,7 @@ from modules.lead_scoring.manifest import Manifest
 from modules.lead_scoring.matrix import Spool
 from modules.lead_scoring.settings import LeadScoringSettings, LinearSettings
 from modules.transform_batches import TransformedBatches
+from tests.modules.sessions import GraphSession
 
 FEATURES = (
     TransformedFeature("rate", "rate", "numeric", 0),
@@ -165,7 +166,7 @@ def test_warm_start_excludes_a_linear_term():
 def test_the_exported_model_answers_with_both(trained, tmp_path):
     settings = LeadScoringSettings(**{**trained.settings.model_dump(), "linear": {}})
     model = lead_table.run_trainer(trained.examples, trained.transform_graph, tmp_path, settings)
-    served = lead_table.SessionModel(model)
+    served = GraphSession(model)
     extra = model / "assets.extra"
     term = LinearTerm.model_validate_json((extra / LINEAR).read_text())
     booster = xgb.Booster(model_file=str(extra / "booster.ubj"))

@@ -17,6 +17,7 @@ from modules.lead_scoring.manifest import Manifest
 from modules.lead_scoring.selection import Selection
 from modules.lead_scoring.settings import SelectionSettings
 from modules.transform_batches import TransformedBatches
+from tests.modules.sessions import GraphSession
 
 GONE = {"region", "age"}
 """Noise in lead_table.draw."""
@@ -32,7 +33,7 @@ def selected(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answers(selected):
-    return lead_table.SessionModel(selected)
+    return GraphSession(selected)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_warm_start_continues_with_the_columns_of_the_base(selected, trained, tm
     curves = Curves.read(model).trainings[0]
     assert curves.first == base.best_iteration + 2
     assert curves.number(curves.used) == found.best_iteration + 1
-    whole = lead_table.SessionModel(model)("serving_default", examples=trained.leads["test"].examples())
+    whole = GraphSession(model)("serving_default", examples=trained.leads["test"].examples())
     assert np.corrcoef(whole["probability"], trained.leads["test"].probability)[0, 1] > 0.8
 
 

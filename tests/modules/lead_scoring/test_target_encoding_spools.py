@@ -24,6 +24,7 @@ from modules.transform_batches import TransformedBatches, parse_raw
 from modules.transform_config import TransformConfig
 from modules.transform_features import transformed_features
 from modules.transform_graph import write_graph
+from tests.modules.sessions import GraphSession
 
 FOLDS, SMOOTHING = 4, 3.0
 DATASET: Dataset = lead_table.DATASET.model_copy(
@@ -117,7 +118,7 @@ def test_what_is_served_knows_neither_ids_nor_labels(encoded, tmp_path):
 
     module = Served()
     tf.saved_model.save(module, str(tmp_path / "served"), signatures={"serving_default": module.serve})
-    served = lead_table.SessionModel(tmp_path / "served")
+    served = GraphSession(tmp_path / "served")
     # Without ids or labels in the request, the same as in training, bit for bit, and in any batch.
     records = np.array(leads["validation"].examples(), object)
     (batch,) = TransformedBatches(files["validation"], output, [FEATURES, TARGET_ENCODED])

@@ -14,6 +14,7 @@ from modules.errors import ConfigError, DataError
 from modules.lead_scoring.manifest import Manifest
 from modules.lead_scoring.trainer import run_fn
 from modules.training import split_patterns
+from tests.modules.sessions import GraphSession
 
 ROWS = {"train": 3000, "validation": 800, "calibration": 1000}
 
@@ -154,7 +155,7 @@ def test_one_hot_columns_and_all_rounds_without_validation(trained, tmp_path, re
         "job=clerk",
         "job=?",
     ]
-    served = lead_table.SessionModel(tmp_path / "model")
+    served = GraphSession(tmp_path / "model")
     probability = served("serving_default", examples=trained.leads["test"].examples())["probability"]
     truth = trained.leads["test"].probability
     assert np.corrcoef(probability, truth)[0, 1] > 0.6

@@ -9,7 +9,6 @@ from typing import Any
 import journey_examples
 import numpy as np
 import pytest
-import sessions
 import tensorflow as tf
 from journey_examples import DATASET, LENGTH, example, random_rows
 
@@ -23,6 +22,7 @@ from modules.recommendation.read import read_sequences
 from modules.recommendation.settings import PolicySettings, RecommendationSettings
 from modules.recommendation.transform_layout import layout as layout_of
 from modules.saved_model import save
+from tests.modules import sessions
 
 SETTINGS = RecommendationSettings(embedding_dim=16, num_heads=2, hidden_layers=(16,), text_words=3, seed=4)
 CALIBRATION = Calibration(temperature=0.7, slope=1.5, bias=-0.5, decisions=9, outcomes=9)

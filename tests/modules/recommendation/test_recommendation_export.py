@@ -15,7 +15,6 @@ import journey_examples
 import numpy as np
 import policy_reference
 import pytest
-import sessions
 from journey_examples import DATASET, LENGTH, example, random_rows
 from scipy import special
 
@@ -31,6 +30,7 @@ from modules.recommendation.read import decisions, read_sequences
 from modules.recommendation.settings import ActionRule, PolicySettings, RecommendationSettings
 from modules.recommendation.transform_layout import layout as layout_of
 from modules.saved_model import save
+from tests.modules import sessions
 
 OUTCOMES = DATASET.model_copy(update={"outcome": Outcome(action="visit")})
 SETTINGS = RecommendationSettings(

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import journey_examples
 import numpy as np
 import pytest
-import sessions
 import tensorflow as tf
 from scipy import special
 
@@ -32,6 +31,7 @@ from modules.recommendation.settings import PolicySettings, RecommendationSettin
 from modules.recommendation.trainer import run_fn
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.recommendation.transform_layout import layout as layout_of
+from tests.modules import sessions
 
 SETTINGS = RecommendationSettings(
     embedding_dim=8,

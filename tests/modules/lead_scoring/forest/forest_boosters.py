@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import xgboost as xgb
+from hypothesis import strategies as st
 
 NO_PARENT = 2147483647
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4e38, -3.4e38], np.float32)
@@ -119,3 +120,17 @@ def probing_rows(thresholds: np.ndarray, rows: int, features: int, seed: int) ->
             ]
         ).astype(np.float32)
     return random.choice(candidates, size=(rows, features)).astype(np.float32)
+
+
+def shapes(trees: int) -> st.SearchStrategy[Shape]:
+    """Shapes of random forests of up to so many trees."""
+    return st.builds(
+        Shape,
+        trees=st.integers(1, trees),
+        depth=st.integers(0, 8),
+        features=st.integers(1, 12),
+        split_chance=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
+        chain=st.booleans(),
+        thresholds=st.integers(1, 60),
+        seed=st.integers(0, 2**31),
+    )

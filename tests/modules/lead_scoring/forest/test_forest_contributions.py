@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import xgboost as xgb
-from forest_boosters import Shape, probing_rows, random_booster, trained
+from forest_boosters import Shape, probing_rows, random_booster, shapes, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,16 +64,7 @@ def probing(booster: xgb.Booster, rows: int, seed: int) -> np.ndarray:
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
-    shape=st.builds(
-        Shape,
-        trees=st.integers(1, 30),
-        depth=st.integers(0, 8),
-        features=st.integers(1, 12),
-        split_chance=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
-        chain=st.booleans(),
-        thresholds=st.integers(1, 60),
-        seed=st.integers(0, 2**31),
-    ),
+    shape=shapes(30),
     rows=st.one_of(st.sampled_from(BOUNDARIES), st.integers(0, 200)),
 )
 def test_any_forest_gives_the_contributions_of_the_booster(shape: Shape, rows: int) -> None:

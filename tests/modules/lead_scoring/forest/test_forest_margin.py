@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import xgboost as xgb
-from forest_boosters import Shape, native_margin, probing_rows, random_booster, trained
+from forest_boosters import Shape, native_margin, probing_rows, random_booster, shapes, trained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,16 +31,7 @@ def probing_rows_of(booster: xgb.Booster, rows: int, seed: int) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
-    shape=st.builds(
-        Shape,
-        trees=st.integers(1, 40),
-        depth=st.integers(0, 8),
-        features=st.integers(1, 12),
-        split_chance=st.sampled_from([0.0, 0.3, 0.8, 1.0]),
-        chain=st.booleans(),
-        thresholds=st.integers(1, 60),
-        seed=st.integers(0, 2**31),
-    ),
+    shape=shapes(40),
     rows=st.one_of(st.sampled_from(BOUNDARIES), st.integers(0, 300)),
 )
 def test_any_forest_gives_the_margin_of_the_booster(shape: Shape, rows: int) -> None:
