@@ -15,8 +15,8 @@ from modules import progress
 from modules.lead_scoring.fold_files import prepare_folds
 from modules.lead_scoring.folds import Fold, FoldResult, fit_fold
 from modules.transform_config import TransformConfig
+from modules.validation.collect import collect
 from modules.validation.curves import pooled_roc
-from modules.validation.intervals import summarize_folds
 from modules.validation.report import CrossValidationReport, FoldReport
 from modules.validation.settings import ValidationSettings
 from modules.validation.workers import fit_all, processes, threads
@@ -62,23 +62,16 @@ def cross_validate(
         progress.report(len(results), folds, f"fold {fold.index + 1} has auc {result.metrics['auc']:.4f}")
     parts = tuple(_part(*results[i]) for i in sorted(results))
     rows = parts[0].left_out + sum(parts[0].rows.values())
-    return CrossValidationReport(
-        model_type="lead-scoring",
-        method=settings.method,
-        group=settings.group,
-        gap_days=settings.gap_days,
-        folds=settings.folds or 1,
-        repeats=settings.repeats,
-        seed=settings.seed,
-        confidence=settings.confidence,
-        splits=tuple(patterns),
+    return collect(
+        "lead-scoring",
+        settings,
+        parts,
+        splits=patterns,
         rows=rows,
-        parts=parts,
-        metrics=summarize_folds(parts, settings.confidence),
+        seconds=time.monotonic() - started,
+        hyperparameters=hyperparameters,
         roc=pooled_roc([result.scores for _, result in results.values()]),
-        hyperparameters=dict(hyperparameters or {}),
         workers=workers,
-        seconds=round(time.monotonic() - started, 3),
     )
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter
-
-from modules.errors import DataError
-from modules.files import write_whole
 from modules.off_policy.estimators import ESTIMATORS, Estimate, PolicyEstimate, Valuation
+from modules.report_file import ReportFile
 
-REPORT_FILE = "value.json"
 HEADLINE = "dr"
 """The estimator that people are shown first."""
 NAMES = {
@@ -51,8 +46,7 @@ class OutcomeModel:
     observed: float
 
 
-@dataclass(frozen=True)
-class PolicyValueReport:
+class PolicyValueReport(ReportFile):
     """What a new policy would have been worth on a held-out part.
 
     Attributes:
@@ -69,8 +63,7 @@ class PolicyValueReport:
       valuation: the estimates; None when no decision is left.
     """
 
-    __pydantic_config__ = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
-
+    FILE = "value.json"
     policy: str
     propensities: Propensities
     split: str
@@ -86,22 +79,6 @@ class PolicyValueReport:
     def headline(self) -> PolicyEstimate | None:
         """The doubly robust estimate."""
         return None if self.valuation is None else self.valuation.estimates[HEADLINE]
-
-    def write(self, folder: str | Path) -> None:
-        """Writes `value.json` into a folder; figures that cannot be known are "NaN"."""
-        write_whole(Path(folder) / REPORT_FILE, _ADAPTER.dump_json(self, indent=1))
-
-    @classmethod
-    def read(cls, folder: str | Path) -> PolicyValueReport:
-        """Reads what `write` wrote.
-
-        Raises:
-          DataError: there is no such file.
-        """
-        path = Path(folder) / REPORT_FILE
-        if not path.is_file():
-            raise DataError(f"expected {REPORT_FILE} in {folder}, found none; run the pipeline again")
-        return _ADAPTER.validate_json(path.read_bytes())
 
     def lines(self) -> list[str]:
         """Three to six lines for the summary of a run."""
@@ -144,9 +121,6 @@ class PolicyValueReport:
             "propensity not logged": self.without_propensity,
         }
         return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "none"
-
-
-_ADAPTER = TypeAdapter(PolicyValueReport)
 
 
 def _range(estimate: Estimate, level: float) -> str:

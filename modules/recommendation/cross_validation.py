@@ -31,11 +31,9 @@ from modules.transform_batches import files_of
 from modules.transform_graph import write_graph
 from modules.validation import folds, records
 from modules.validation.beam import in_process
-from modules.validation.intervals import summarize_folds
+from modules.validation.collect import collect
 from modules.validation.report import CrossValidationReport, FoldReport
 from modules.validation.settings import NextActionValidationSettings
-
-LEAD = "lead"
 
 
 def cross_validate(
@@ -80,20 +78,14 @@ def cross_validate(
                 parts.append(_fold(index, files, schema, config, folder / f"fold-{index}"))
             progress.report(len(parts), total, f"fold {index + 1} has accuracy {parts[-1].metrics['accuracy']:.4f}")
         shutil.rmtree(raw)
-    return CrossValidationReport(
-        model_type="recommendation",
-        method=settings.method,
-        group=LEAD,
-        folds=k,
-        repeats=settings.repeats,
-        seed=settings.seed,
-        confidence=settings.confidence,
-        splits=tuple(patterns),
+    return collect(
+        "recommendation",
+        settings,
+        parts,
+        splits=patterns,
         rows=len(found.keys),
-        parts=tuple(parts),
-        metrics=summarize_folds(parts, settings.confidence),
-        hyperparameters=dict(hyperparameters or {}),
-        seconds=round(time.monotonic() - started, 3),
+        seconds=time.monotonic() - started,
+        hyperparameters=hyperparameters,
     )
 
 

@@ -17,6 +17,7 @@ from modules.errors import AiqleadsError
 from modules.evaluation import names
 from modules.evaluation.verdict import OVERALL, SliceKey, Verdict, make_verdict, slice_key_of
 from modules.manifest import Manifest
+from modules.report_file import ReportFile
 from modules.reporting.confusion import ThresholdTable
 from modules.reporting.score_bins import ScoreBins
 from pipeline.report.find import Found
@@ -267,38 +268,32 @@ class RunSource:
     def importance(self) -> Any:
         from modules.explanation.report import ImportanceReport
 
-        return self._report(
-            ImportanceReport.FILE, ImportanceReport.read, "no importances: the run has no node Importance"
-        )
+        return self._report(ImportanceReport, "no importances: the run has no node Importance")
 
     @cached_property
     def cross_validation(self) -> Any:
         from modules.validation.report import CrossValidationReport
 
-        return self._report(
-            CrossValidationReport.FILE, CrossValidationReport.read, "no cross-validation: set `validation.folds`"
-        )
+        return self._report(CrossValidationReport, "no cross-validation: set `validation.folds`")
 
     @cached_property
     def tuning(self) -> Any:
         from modules.tuning.report import TuningReport
 
-        return self._report(
-            TuningReport.FILE, TuningReport.read, "no tuning: set `tuning` to search for better settings"
-        )
+        return self._report(TuningReport, "no tuning: set `tuning` to search for better settings")
 
     @cached_property
     def policy_value(self) -> Any:
-        from modules.off_policy.report import REPORT_FILE, PolicyValueReport
+        from modules.off_policy.report import PolicyValueReport
 
-        return self._report(REPORT_FILE, PolicyValueReport.read, "no policy value: the dataset names no `outcome`")
+        return self._report(PolicyValueReport, "no policy value: the dataset names no `outcome`")
 
-    def _report(self, file: str, read: Callable[[str], T], absent: str) -> T | Absent:
+    def _report(self, kind: type[ReportFile], absent: str) -> ReportFile | Absent:
         for execution in self.run.executions.values():
             for artifacts in execution.outputs.values():
                 for artifact in artifacts:
-                    if (artifact.path / file).is_file():
-                        return attempt(functools.partial(read, artifact.uri), file)
+                    if (artifact.path / kind.FILE).is_file():
+                        return attempt(functools.partial(kind.read, artifact.uri), kind.FILE)
         return Absent(absent)
 
 

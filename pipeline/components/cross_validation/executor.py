@@ -13,8 +13,6 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from modules.lead_scoring import cross_validation as lead_scoring
-from modules.recommendation import cross_validation as recommendation
 from modules.recommendation.transform_layout import JourneyTransformConfig
 from modules.transform_config import TransformConfig
 from modules.tuning.hyperparameters import tuned
@@ -73,8 +71,11 @@ def _cross_validate(
     hyperparameters: dict[str, Any] | None,
     folder: Path,
 ) -> CrossValidationReport:
+    # Imported here: XGBoost and the network take seconds, and every run imports this module.
     custom_config, chosen = json.loads(exec_properties[CONFIG_KEY]), exec_properties[SETTINGS_KEY]
     if exec_properties[KIND_KEY] == "recommendation":
+        from modules.recommendation import cross_validation as recommendation
+
         journeys = JourneyTransformConfig.from_custom_config(custom_config)
         network, found = tuned(journeys.model, hyperparameters)
         return recommendation.cross_validate(
@@ -85,6 +86,8 @@ def _cross_validate(
             folder,
             hyperparameters=found,
         )
+    from modules.lead_scoring import cross_validation as lead_scoring
+
     leads = TransformConfig.from_custom_config(custom_config)
     trees, found = tuned(leads.model, hyperparameters)
     return lead_scoring.cross_validate(

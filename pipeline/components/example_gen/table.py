@@ -34,6 +34,7 @@ class TableDriver(driver.FileBasedDriver):
     """
 
     def find(self, exec_properties: dict[str, Any]) -> Contents:
+        """What the files are that the settings in the properties name; each ExampleGen has tables of its own."""
         raise NotImplementedError
 
     def resolve_exec_properties(
